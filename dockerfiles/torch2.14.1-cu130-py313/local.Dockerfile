@@ -1,0 +1,183 @@
+# Rendered by torchpair from matrix.yaml: do not edit. `torchpair render` writes it, `torchpair render --check` compares.
+# Row torch2.14.1-cu130-py313, base local.
+ARG BASE=torchpair-base:debian13
+
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      # downloads over TLS
+      ca-certificates \
+      # torchcodec opens files through FFmpeg
+      ffmpeg \
+      # OpenMP for packages that do not bring their own
+      libgomp1 \
+      # Python 3.13, the distribution's own
+      python3 \
+      # process 1: forwards signals, reaps children
+      tini \
+ && groupadd --gid 10001 torchpair \
+ && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
+
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM base AS tools
+RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-venv
+COPY <<'LOCK' /locks/tools.txt
+uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19  # uv-0.13.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    python3 -m venv /opt/tools \
+ && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /locks/tools.txt
+# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's.
+ENV PATH=/opt/tools/bin:$PATH \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_HTTP_TIMEOUT=300 \
+    UV_LINK_MODE=copy \
+    UV_NO_CONFIG=1 \
+    UV_NO_PROGRESS=1
+# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
+COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
+#!/bin/bash
+set -euo pipefail
+find /out -name __pycache__ -type d -prune -exec rm -rf {} +
+find /out -name .lock -type f -delete
+find /out -exec touch --no-dereference --date=@1577836800 {} +
+SETTLE
+
+# ---- venv: Python 3.13 and an empty environment -----------------------------------------------------------------------------------
+FROM tools AS venv
+RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
+ && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.13/site-packages/nvidia \
+ && mkdir -p /out/opt \
+ && cp -a /opt/venv /out/opt/ \
+ && settle
+
+# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
+# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment.
+FROM tools AS cuda
+COPY <<'LOCK' /locks/cuda.txt
+cuda-toolkit==13.0.3.0 --hash=sha256:d693caaa261214ddd7dbb60d68e71cbed884e68c2be7509778f3051da0b91c3f  # cuda_toolkit-13.0.3.0-py2.py3-none-any.whl
+nvidia-cublas==13.1.1.3 --hash=sha256:37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436  # nvidia_cublas-13.1.1.3-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cuda-cupti==13.0.85 --hash=sha256:4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8  # nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl
+nvidia-cuda-nvrtc==13.0.88 --hash=sha256:ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575  # nvidia_cuda_nvrtc-13.0.88-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548  # nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cudnn-cu13==9.24.0.43 --hash=sha256:71f181cd810e90f9b6023b01186fe82d13d65f0ec098581ee201d39fad769e4b  # nvidia_cudnn_cu13-9.24.0.43-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cufft==12.0.0.61 --hash=sha256:6c44f692dce8fd5ffd3e3df134b6cdb9c2f72d99cf40b62c32dde45eea9ddad3  # nvidia_cufft-12.0.0.61-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cufile==1.15.1.6 --hash=sha256:08a3ecefae5a01c7f5117351c64f17c7c62efa5fffdbe24fc7d298da19cd0b44  # nvidia_cufile-1.15.1.6-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-curand==10.4.0.35 --hash=sha256:1aee33a5da6e1db083fe2b90082def8915f30f3248d5896bcec36a579d941bfc  # nvidia_curand-10.4.0.35-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cusolver==12.0.4.66 --hash=sha256:0a759da5dea5c0ea10fd307de75cdeb59e7ea4fcb8add0924859b944babf1112  # nvidia_cusolver-12.0.4.66-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cusparse==12.6.3.3 --hash=sha256:2b3c89c88d01ee0e477cb7f82ef60a11a4bcd57b6b87c33f789350b59759360b  # nvidia_cusparse-12.6.3.3-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cusparselt-cu13==0.8.1 --hash=sha256:786ce87568c303fadb5afcc7102d454cd3040d75f6f8626f5db460d1871f4dd0  # nvidia_cusparselt_cu13-0.8.1-py3-none-manylinux2014_x86_64.whl
+nvidia-nccl-cu13==2.30.7 --hash=sha256:cefa7fdb9710efd0f39c5f1be1d61ff6fc9a996c451265bd7fbdcf9455ed4b50  # nvidia_nccl_cu13-2.30.7-py3-none-manylinux_2_18_x86_64.whl
+nvidia-nvjitlink==13.5.37 --hash=sha256:280d7cb9649704145f074b8dbde500de04ce02d0872e066e20a83c17bcaa93eb  # nvidia_nvjitlink-13.5.37-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-nvshmem-cu13==3.4.5 --hash=sha256:290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80  # nvidia_nvshmem_cu13-3.4.5-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-nvtx==13.0.85 --hash=sha256:4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4  # nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    uv pip install --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /out/metadata \
+ && mv /out/cuda/*.dist-info /out/metadata/ \
+ && settle
+
+# ---- python: small packages ---------------------------------------------------------------------------------------
+FROM venv AS python
+COPY <<'LOCK' /locks/python.txt
+cuda-bindings==13.5.0 --hash=sha256:d47b6f6d0398f97c82e2525eefb02e7252848e48c902824f6a6b6467a5902894  # cuda_bindings-13.5.0-cp313-cp313-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl
+cuda-pathfinder==1.9.0 --hash=sha256:622df7440f7702f36b7a02a1699aa0b084fe04034d9939188fee9b16d0c36366  # cuda_pathfinder-1.9.0-py3-none-any.whl
+filelock==4.2.11 --hash=sha256:020e229e4bb9d410fc799c07ddf45fa217cba970278f40b30751d94f309b69e2  # filelock-4.2.11-py3-none-any.whl
+fsspec==2026.9.0 --hash=sha256:8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f  # fsspec-2026.9.0-py3-none-any.whl
+jinja2==3.1.6 --hash=sha256:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67  # jinja2-3.1.6-py3-none-any.whl
+markupsafe==3.0.4 --hash=sha256:434139499bb20b502ed3baa1f169e618f924a97e7a777fea1a49446d80106cf6  # markupsafe-3.0.4-cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl
+mpmath==1.3.0 --hash=sha256:a0b2b9fe80bbcd81a6647ff13108738cfb482d481d826cc0e02f5b35e5c88d2c  # mpmath-1.3.0-py3-none-any.whl
+networkx==3.7 --hash=sha256:e3fd2c13a7814cee3746340d8d7f8598a67f16a58bf47fb7f8793fab6efca1b0  # networkx-3.7-py3-none-any.whl
+numpy==2.5.5 --hash=sha256:824025655df929268bfe6b47ed91a00d14209a6f760847cf150be446829e1ce4  # numpy-2.5.5-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+pip==26.3 --hash=sha256:f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13  # pip-26.3-py3-none-any.whl
+setuptools==84.2.1 --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2  # setuptools-84.2.1-py3-none-any.whl
+sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5  # sympy-1.14.0-py3-none-any.whl
+typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
+ && settle
+
+# ---- torch: torch and triton --------------------------------------------------------------------------------------
+FROM venv AS torch
+COPY <<'LOCK' /locks/torch.txt
+torch==2.14.1 --hash=sha256:c8f71aabc67bcbfc9373dc131537a5968d04edce73e88add21354a7cd0a76985  # torch-2.14.1-cp313-cp313-manylinux_2_28_x86_64.whl
+triton==3.8.0 --hash=sha256:1f0497218e26b7d79773ad9c2a3fa3b539ee69f587a13fac2e552b1d322a8015  # triton-3.8.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+ && settle
+
+# ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
+FROM venv AS audio
+COPY <<'LOCK' /locks/audio.txt
+torchaudio==2.11.0 --hash=sha256:1c1101c1243ef0e4063ec63298977e2d3655c15cf88d9eb0a1bd4fe2db9f47ea  # torchaudio-2.11.0-cp313-cp313-manylinux_2_28_x86_64.whl
+torchcodec==0.17.0 --hash=sha256:9eb27bc90ad1d60fbded1415e8106961d5f9e4bc80b3010217cfe6a08ad967ce  # torchcodec-0.17.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
+ && settle
+
+# ---- the image ----------------------------------------------------------------------------------------------------
+FROM base AS image
+ENV PATH=/opt/venv/bin:$PATH \
+    VIRTUAL_ENV=/opt/venv \
+    LANG=C.UTF-8 \
+    # torch asks for the user's name to place its caches; an arbitrary uid has no name of its own.
+    USER=torchpair \
+    HOME=/home/torchpair \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --link --from=cuda /out/cuda /opt/venv/cuda
+COPY --link --from=cuda /out/metadata /opt/venv/lib/python3.13/site-packages
+COPY --link --from=venv /out/opt /opt
+COPY --link --from=python /out/opt /opt
+COPY --link --from=torch /out/opt /opt
+COPY --link --from=audio /out/opt /opt
+COPY --link probe.pyz /opt/torchpair/probe.pyz
+COPY --link <<'SPEC' /opt/torchpair/expect.json
+{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0+PTX"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
+SPEC
+
+LABEL org.opencontainers.image.title="torchpair" \
+      org.opencontainers.image.description="torch 2.14.1 and torchaudio 2.11.0, torchcodec 0.17.0, CUDA 13.0, Python 3.13" \
+      org.opencontainers.image.version="2.14.1-cu130-py313-debian13" \
+      org.opencontainers.image.base.name="torchpair-base:debian13" \
+      torchpair.row="torch2.14.1-cu130-py313" \
+      torchpair.torch="2.14.1" \
+      torchpair.torchaudio="2.11.0" \
+      torchpair.torchcodec="0.17.0" \
+      torchpair.cuda="13.0" \
+      torchpair.python="3.13" \
+      torchpair.base="local:debian13" \
+      torchpair.sm="7.5 8.0 8.6 9.0 10.0 12.0+PTX" \
+      torchpair.min-driver="580.65.06"
+USER 10001:10001
+WORKDIR /home/torchpair
+ENTRYPOINT ["/usr/bin/tini", "--"]
+CMD ["python"]

@@ -1,0 +1,178 @@
+# Rendered by torchpair from matrix.yaml: do not edit. `torchpair render` writes it, `torchpair render --check` compares.
+# Row torch2.5.1-cu124-py311, base local.
+ARG BASE=torchpair-base:debian12
+
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
+    rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      # downloads over TLS
+      ca-certificates \
+      # torchaudio opens files through FFmpeg
+      ffmpeg \
+      # OpenMP for packages that do not bring their own
+      libgomp1 \
+      # Python 3.11, the distribution's own
+      python3 \
+      # process 1: forwards signals, reaps children
+      tini \
+ && groupadd --gid 10001 torchpair \
+ && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
+
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM base AS tools
+RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
+    apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-venv
+COPY <<'LOCK' /locks/tools.txt
+uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19  # uv-0.13.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    python3 -m venv /opt/tools \
+ && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /locks/tools.txt
+# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's.
+ENV PATH=/opt/tools/bin:$PATH \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_HTTP_TIMEOUT=300 \
+    UV_LINK_MODE=copy \
+    UV_NO_CONFIG=1 \
+    UV_NO_PROGRESS=1
+# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
+COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
+#!/bin/bash
+set -euo pipefail
+find /out -name __pycache__ -type d -prune -exec rm -rf {} +
+find /out -name .lock -type f -delete
+find /out -exec touch --no-dereference --date=@1577836800 {} +
+SETTLE
+
+# ---- venv: Python 3.11 and an empty environment -----------------------------------------------------------------------------------
+FROM tools AS venv
+RUN uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
+ && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.11/site-packages/nvidia \
+ && mkdir -p /out/opt \
+ && cp -a /opt/venv /out/opt/ \
+ && settle
+
+# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
+# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment.
+FROM tools AS cuda
+COPY <<'LOCK' /locks/cuda.txt
+nvidia-cublas-cu12==12.4.5.8 --hash=sha256:2fc8da60df463fdefa81e323eef2e36489e1c94335b5358bcb38360adf75ac9b  # nvidia_cublas_cu12-12.4.5.8-py3-none-manylinux2014_x86_64.whl
+nvidia-cuda-cupti-cu12==12.4.127 --hash=sha256:9dec60f5ac126f7bb551c055072b69d85392b13311fcc1bcda2202d172df30fb  # nvidia_cuda_cupti_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
+nvidia-cuda-nvrtc-cu12==12.4.127 --hash=sha256:a178759ebb095827bd30ef56598ec182b85547f1508941a3d560eb7ea1fbf338  # nvidia_cuda_nvrtc_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
+nvidia-cuda-runtime-cu12==12.4.127 --hash=sha256:64403288fa2136ee8e467cdc9c9427e0434110899d07c779f25b5c068934faa5  # nvidia_cuda_runtime_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
+nvidia-cudnn-cu12==9.1.0.70 --hash=sha256:165764f44ef8c61fcdfdfdbe769d687e06374059fbb388b6c89ecb0e28793a6f  # nvidia_cudnn_cu12-9.1.0.70-py3-none-manylinux2014_x86_64.whl
+nvidia-cufft-cu12==11.2.1.3 --hash=sha256:f083fc24912aa410be21fa16d157fed2055dab1cc4b6934a0e03cba69eb242b9  # nvidia_cufft_cu12-11.2.1.3-py3-none-manylinux2014_x86_64.whl
+nvidia-curand-cu12==10.3.5.147 --hash=sha256:a88f583d4e0bb643c49743469964103aa59f7f708d862c3ddb0fc07f851e3b8b  # nvidia_curand_cu12-10.3.5.147-py3-none-manylinux2014_x86_64.whl
+nvidia-cusolver-cu12==11.6.1.9 --hash=sha256:19e33fa442bcfd085b3086c4ebf7e8debc07cfe01e11513cc6d332fd918ac260  # nvidia_cusolver_cu12-11.6.1.9-py3-none-manylinux2014_x86_64.whl
+nvidia-cusparse-cu12==12.3.1.170 --hash=sha256:ea4f11a2904e2a8dc4b1833cc1b5181cde564edd0d5cd33e3c168eff2d1863f1  # nvidia_cusparse_cu12-12.3.1.170-py3-none-manylinux2014_x86_64.whl
+nvidia-nccl-cu12==2.21.5 --hash=sha256:8579076d30a8c24988834445f8d633c697d42397e92ffc3f63fa26766d25e0a0  # nvidia_nccl_cu12-2.21.5-py3-none-manylinux2014_x86_64.whl
+nvidia-nvjitlink-cu12==12.4.127 --hash=sha256:06b3b9b25bf3f8af351d664978ca26a16d2c5127dbd53c0497e28d1fb9611d57  # nvidia_nvjitlink_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
+nvidia-nvtx-cu12==12.4.127 --hash=sha256:781e950d9b9f60d8241ccea575b32f5105a5baf4c2351cab5256a24869f12a1a  # nvidia_nvtx_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    uv pip install --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /out/metadata \
+ && mv /out/cuda/*.dist-info /out/metadata/ \
+ && settle
+
+# ---- python: small packages ---------------------------------------------------------------------------------------
+FROM venv AS python
+COPY <<'LOCK' /locks/python.txt
+filelock==4.2.11 --hash=sha256:020e229e4bb9d410fc799c07ddf45fa217cba970278f40b30751d94f309b69e2  # filelock-4.2.11-py3-none-any.whl
+fsspec==2026.9.0 --hash=sha256:8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f  # fsspec-2026.9.0-py3-none-any.whl
+jinja2==3.1.6 --hash=sha256:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67  # jinja2-3.1.6-py3-none-any.whl
+markupsafe==3.0.4 --hash=sha256:6da83a088f8ef93b2d483a8232a4dbf4d69d3d8496b568a03c56becac43e1808  # markupsafe-3.0.4-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl
+mpmath==1.3.0 --hash=sha256:a0b2b9fe80bbcd81a6647ff13108738cfb482d481d826cc0e02f5b35e5c88d2c  # mpmath-1.3.0-py3-none-any.whl
+networkx==3.6.1 --hash=sha256:d47fbf302e7d9cbbb9e2555a0d267983d2aa476bac30e90dfbe5669bd57f3762  # networkx-3.6.1-py3-none-any.whl
+numpy==2.4.6 --hash=sha256:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93  # numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+pip==26.3 --hash=sha256:f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13  # pip-26.3-py3-none-any.whl
+sympy==1.13.1 --hash=sha256:db36cdc64bf61b9b24578b6f7bab1ecdd2452cf008f34faa33776680c26d66f8  # sympy-1.13.1-py3-none-any.whl
+typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
+ && settle
+
+# ---- torch: torch and triton --------------------------------------------------------------------------------------
+FROM venv AS torch
+COPY <<'LOCK' /locks/torch.txt
+torch==2.5.1 --hash=sha256:de5b7d6740c4b636ef4db92be922f0edc425b65ed78c5076c43c42d362a45457  # torch-2.5.1-cp311-cp311-manylinux1_x86_64.whl
+triton==3.1.0 --hash=sha256:0f34f6e7885d1bf0eaaf7ba875a5f0ce6f3c13ba98f9503651c1e6dc6757ed5c  # triton-3.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+ && settle
+
+# ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
+FROM venv AS audio
+COPY <<'LOCK' /locks/audio.txt
+cffi==2.1.1 --hash=sha256:34e261f78cb6ceaaa36f42f2613f4380d94d9c759a9c73c769ee6e0247364632  # cffi-2.1.1-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+pycparser==3.12 --hash=sha256:a076f3f489b39b43ed13563a1dafe42447445bec2e294154ec5c57fcdda4c85e  # pycparser-3.12-py3-none-any.whl
+soundfile==0.14.0 --hash=sha256:1e38bac1853412871318e82a1ba69a8be677619b56025bbfcccdb41b6cafe82d  # soundfile-0.14.0-py2.py3-none-manylinux_2_28_x86_64.whl
+torchaudio==2.5.1 --hash=sha256:7af3f7f92fd33bc9f036a60cdeda4cbeb6bccebd18eae89776dd1e8ed042672e  # torchaudio-2.5.1-cp311-cp311-manylinux1_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
+ && settle
+
+# ---- the image ----------------------------------------------------------------------------------------------------
+FROM base AS image
+ENV PATH=/opt/venv/bin:$PATH \
+    VIRTUAL_ENV=/opt/venv \
+    LANG=C.UTF-8 \
+    # torch asks for the user's name to place its caches; an arbitrary uid has no name of its own.
+    USER=torchpair \
+    HOME=/home/torchpair \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --link --from=cuda /out/cuda /opt/venv/cuda
+COPY --link --from=cuda /out/metadata /opt/venv/lib/python3.11/site-packages
+COPY --link --from=venv /out/opt /opt
+COPY --link --from=python /out/opt /opt
+COPY --link --from=torch /out/opt /opt
+COPY --link --from=audio /out/opt /opt
+COPY --link probe.pyz /opt/torchpair/probe.pyz
+COPY --link <<'SPEC' /opt/torchpair/expect.json
+{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.4.5.8", "nvidia-cuda-cupti-cu12": "12.4.127", "nvidia-cuda-nvrtc-cu12": "12.4.127", "nvidia-cuda-runtime-cu12": "12.4.127", "nvidia-cudnn-cu12": "9.1.0.70", "nvidia-cufft-cu12": "11.2.1.3", "nvidia-curand-cu12": "10.3.5.147", "nvidia-cusolver-cu12": "11.6.1.9", "nvidia-cusparse-cu12": "12.3.1.170", "nvidia-nccl-cu12": "2.21.5", "nvidia-nvjitlink-cu12": "12.4.127", "nvidia-nvtx-cu12": "12.4.127", "pip": "26.3", "pycparser": "3.12", "soundfile": "0.14.0", "sympy": "1.13.1", "torch": "2.5.1", "torchaudio": "2.5.1", "triton": "3.1.0", "typing-extensions": "4.16.0"}, "sm": ["5.0", "6.0", "7.0", "7.5", "8.0", "8.6", "9.0+PTX"], "versions": {"cuda": "12.4", "python": "3.11", "torch": "2.5.1", "torchaudio": "2.5.1", "torchcodec": null}}
+SPEC
+
+LABEL org.opencontainers.image.title="torchpair" \
+      org.opencontainers.image.description="torch 2.5.1 and torchaudio 2.5.1, CUDA 12.4, Python 3.11" \
+      org.opencontainers.image.version="2.5.1-cu124-py311-debian12" \
+      org.opencontainers.image.base.name="torchpair-base:debian12" \
+      torchpair.row="torch2.5.1-cu124-py311" \
+      torchpair.torch="2.5.1" \
+      torchpair.torchaudio="2.5.1" \
+      torchpair.torchcodec="none" \
+      torchpair.cuda="12.4" \
+      torchpair.python="3.11" \
+      torchpair.base="local:debian12" \
+      torchpair.sm="5.0 6.0 7.0 7.5 8.0 8.6 9.0+PTX" \
+      torchpair.min-driver="525.60.13"
+USER 10001:10001
+WORKDIR /home/torchpair
+ENTRYPOINT ["/usr/bin/tini", "--"]
+CMD ["python"]

@@ -1,0 +1,181 @@
+# Rendered by torchpair from matrix.yaml: do not edit. `torchpair render` writes it, `torchpair render --check` compares.
+# Row torch2.8.0-cu128-py311, base local.
+ARG BASE=torchpair-base:debian12
+
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
+    rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      # downloads over TLS
+      ca-certificates \
+      # torchaudio opens files through FFmpeg
+      ffmpeg \
+      # OpenMP for packages that do not bring their own
+      libgomp1 \
+      # Python 3.11, the distribution's own
+      python3 \
+      # process 1: forwards signals, reaps children
+      tini \
+ && groupadd --gid 10001 torchpair \
+ && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
+
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM base AS tools
+RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
+    apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-venv
+COPY <<'LOCK' /locks/tools.txt
+uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19  # uv-0.13.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    python3 -m venv /opt/tools \
+ && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /locks/tools.txt
+# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's.
+ENV PATH=/opt/tools/bin:$PATH \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_HTTP_TIMEOUT=300 \
+    UV_LINK_MODE=copy \
+    UV_NO_CONFIG=1 \
+    UV_NO_PROGRESS=1
+# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
+COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
+#!/bin/bash
+set -euo pipefail
+find /out -name __pycache__ -type d -prune -exec rm -rf {} +
+find /out -name .lock -type f -delete
+find /out -exec touch --no-dereference --date=@1577836800 {} +
+SETTLE
+
+# ---- venv: Python 3.11 and an empty environment -----------------------------------------------------------------------------------
+FROM tools AS venv
+RUN uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
+ && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.11/site-packages/nvidia \
+ && mkdir -p /out/opt \
+ && cp -a /opt/venv /out/opt/ \
+ && settle
+
+# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
+# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment.
+FROM tools AS cuda
+COPY <<'LOCK' /locks/cuda.txt
+nvidia-cublas-cu12==12.8.4.1 --hash=sha256:8ac4e771d5a348c551b2a426eda6193c19aa630236b418086020df5ba9667142  # nvidia_cublas_cu12-12.8.4.1-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cuda-cupti-cu12==12.8.90 --hash=sha256:ea0cb07ebda26bb9b29ba82cda34849e73c166c18162d3913575b0c9db9a6182  # nvidia_cuda_cupti_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cuda-nvrtc-cu12==12.8.93 --hash=sha256:a7756528852ef889772a84c6cd89d41dfa74667e24cca16bb31f8f061e3e9994  # nvidia_cuda_nvrtc_cu12-12.8.93-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-cuda-runtime-cu12==12.8.90 --hash=sha256:adade8dcbd0edf427b7204d480d6066d33902cab2a4707dcfc48a2d0fd44ab90  # nvidia_cuda_runtime_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cudnn-cu12==9.10.2.21 --hash=sha256:949452be657fa16687d0930933f032835951ef0892b37d2d53824d1a84dc97a8  # nvidia_cudnn_cu12-9.10.2.21-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cufft-cu12==11.3.3.83 --hash=sha256:4d2dd21ec0b88cf61b62e6b43564355e5222e4a3fb394cac0db101f2dd0d4f74  # nvidia_cufft_cu12-11.3.3.83-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cufile-cu12==1.13.1.3 --hash=sha256:1d069003be650e131b21c932ec3d8969c1715379251f8d23a1860554b1cb24fc  # nvidia_cufile_cu12-1.13.1.3-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-curand-cu12==10.3.9.90 --hash=sha256:b32331d4f4df5d6eefa0554c565b626c7216f87a06a4f56fab27c3b68a830ec9  # nvidia_curand_cu12-10.3.9.90-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cusolver-cu12==11.7.3.90 --hash=sha256:4376c11ad263152bd50ea295c05370360776f8c3427b30991df774f9fb26c450  # nvidia_cusolver_cu12-11.7.3.90-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cusparse-cu12==12.5.8.93 --hash=sha256:1ec05d76bbbd8b61b06a80e1eaf8cf4959c3d4ce8e711b65ebd0443bb0ebb13b  # nvidia_cusparse_cu12-12.5.8.93-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cusparselt-cu12==0.7.1 --hash=sha256:f1bb701d6b930d5a7cea44c19ceb973311500847f81b634d802b7b539dc55623  # nvidia_cusparselt_cu12-0.7.1-py3-none-manylinux2014_x86_64.whl
+nvidia-nccl-cu12==2.27.3 --hash=sha256:adf27ccf4238253e0b826bce3ff5fa532d65fc42322c8bfdfaf28024c0fbe039  # nvidia_nccl_cu12-2.27.3-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-nvjitlink-cu12==12.8.93 --hash=sha256:81ff63371a7ebd6e6451970684f916be2eab07321b73c9d244dc2b4da7f73b88  # nvidia_nvjitlink_cu12-12.8.93-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-nvtx-cu12==12.8.90 --hash=sha256:5b17e2001cc0d751a5bc2c6ec6d26ad95913324a4adb86788c944f8ce9ba441f  # nvidia_nvtx_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    uv pip install --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /out/metadata \
+ && mv /out/cuda/*.dist-info /out/metadata/ \
+ && settle
+
+# ---- python: small packages ---------------------------------------------------------------------------------------
+FROM venv AS python
+COPY <<'LOCK' /locks/python.txt
+filelock==4.2.11 --hash=sha256:020e229e4bb9d410fc799c07ddf45fa217cba970278f40b30751d94f309b69e2  # filelock-4.2.11-py3-none-any.whl
+fsspec==2026.9.0 --hash=sha256:8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f  # fsspec-2026.9.0-py3-none-any.whl
+jinja2==3.1.6 --hash=sha256:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67  # jinja2-3.1.6-py3-none-any.whl
+markupsafe==3.0.4 --hash=sha256:6da83a088f8ef93b2d483a8232a4dbf4d69d3d8496b568a03c56becac43e1808  # markupsafe-3.0.4-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl
+mpmath==1.3.0 --hash=sha256:a0b2b9fe80bbcd81a6647ff13108738cfb482d481d826cc0e02f5b35e5c88d2c  # mpmath-1.3.0-py3-none-any.whl
+networkx==3.6.1 --hash=sha256:d47fbf302e7d9cbbb9e2555a0d267983d2aa476bac30e90dfbe5669bd57f3762  # networkx-3.6.1-py3-none-any.whl
+numpy==2.4.6 --hash=sha256:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93  # numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+pip==26.3 --hash=sha256:f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13  # pip-26.3-py3-none-any.whl
+setuptools==84.2.1 --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2  # setuptools-84.2.1-py3-none-any.whl
+sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5  # sympy-1.14.0-py3-none-any.whl
+typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
+ && settle
+
+# ---- torch: torch and triton --------------------------------------------------------------------------------------
+FROM venv AS torch
+COPY <<'LOCK' /locks/torch.txt
+torch==2.8.0 --hash=sha256:c12fa219f51a933d5f80eeb3a7a5d0cbe9168c0a14bbb4055f1979431660879b  # torch-2.8.0-cp311-cp311-manylinux_2_28_x86_64.whl
+triton==3.4.0 --hash=sha256:7b70f5e6a41e52e48cfc087436c8a28c17ff98db369447bcaff3b887a3ab4467  # triton-3.4.0-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+ && settle
+
+# ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
+FROM venv AS audio
+COPY <<'LOCK' /locks/audio.txt
+cffi==2.1.1 --hash=sha256:34e261f78cb6ceaaa36f42f2613f4380d94d9c759a9c73c769ee6e0247364632  # cffi-2.1.1-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+pycparser==3.12 --hash=sha256:a076f3f489b39b43ed13563a1dafe42447445bec2e294154ec5c57fcdda4c85e  # pycparser-3.12-py3-none-any.whl
+soundfile==0.14.0 --hash=sha256:1e38bac1853412871318e82a1ba69a8be677619b56025bbfcccdb41b6cafe82d  # soundfile-0.14.0-py2.py3-none-manylinux_2_28_x86_64.whl
+torchaudio==2.8.0 --hash=sha256:776c0b4ba84b9e3ddf6304b9c47cd63549d7896a6f3d5184ece074cc3d76ed6b  # torchaudio-2.8.0-cp311-cp311-manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /out \
+ && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
+ && settle
+
+# ---- the image ----------------------------------------------------------------------------------------------------
+FROM base AS image
+ENV PATH=/opt/venv/bin:$PATH \
+    VIRTUAL_ENV=/opt/venv \
+    LANG=C.UTF-8 \
+    # torch asks for the user's name to place its caches; an arbitrary uid has no name of its own.
+    USER=torchpair \
+    HOME=/home/torchpair \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --link --from=cuda /out/cuda /opt/venv/cuda
+COPY --link --from=cuda /out/metadata /opt/venv/lib/python3.11/site-packages
+COPY --link --from=venv /out/opt /opt
+COPY --link --from=python /out/opt /opt
+COPY --link --from=torch /out/opt /opt
+COPY --link --from=audio /out/opt /opt
+COPY --link probe.pyz /opt/torchpair/probe.pyz
+COPY --link <<'SPEC' /opt/torchpair/expect.json
+{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.8.4.1", "nvidia-cuda-cupti-cu12": "12.8.90", "nvidia-cuda-nvrtc-cu12": "12.8.93", "nvidia-cuda-runtime-cu12": "12.8.90", "nvidia-cudnn-cu12": "9.10.2.21", "nvidia-cufft-cu12": "11.3.3.83", "nvidia-cufile-cu12": "1.13.1.3", "nvidia-curand-cu12": "10.3.9.90", "nvidia-cusolver-cu12": "11.7.3.90", "nvidia-cusparse-cu12": "12.5.8.93", "nvidia-cusparselt-cu12": "0.7.1", "nvidia-nccl-cu12": "2.27.3", "nvidia-nvjitlink-cu12": "12.8.93", "nvidia-nvtx-cu12": "12.8.90", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.8.0", "torchaudio": "2.8.0", "triton": "3.4.0", "typing-extensions": "4.16.0"}, "sm": ["7.0", "7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "12.8", "python": "3.11", "torch": "2.8.0", "torchaudio": "2.8.0", "torchcodec": null}}
+SPEC
+
+LABEL org.opencontainers.image.title="torchpair" \
+      org.opencontainers.image.description="torch 2.8.0 and torchaudio 2.8.0, CUDA 12.8, Python 3.11" \
+      org.opencontainers.image.version="2.8.0-cu128-py311-debian12" \
+      org.opencontainers.image.base.name="torchpair-base:debian12" \
+      torchpair.row="torch2.8.0-cu128-py311" \
+      torchpair.torch="2.8.0" \
+      torchpair.torchaudio="2.8.0" \
+      torchpair.torchcodec="none" \
+      torchpair.cuda="12.8" \
+      torchpair.python="3.11" \
+      torchpair.base="local:debian12" \
+      torchpair.sm="7.0 7.5 8.0 8.6 9.0 10.0 12.0" \
+      torchpair.min-driver="525.60.13"
+USER 10001:10001
+WORKDIR /home/torchpair
+ENTRYPOINT ["/usr/bin/tini", "--"]
+CMD ["python"]

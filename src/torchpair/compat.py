@@ -1,0 +1,305 @@
+"""The rules: what cannot work, why, on what evidence, and what to do instead.
+
+A rule is data (`RULES`); beside it stands a small predicate over a `Candidate`, a row with every choice made as well
+as the facts allow. resolve.py makes the choices; nothing here chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family
+from torchpair.matrix import Row
+
+STABLE_ABI = Version("2.11")  # the first torchaudio on torch's stable ABI (facts/releases.yaml)
+CODEC_SINCE = Version("2.9")  # the first torchaudio whose load and save need torchcodec
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of compatibility: its id, what it says, and where that is known from."""
+
+    id: str
+    sentence: str
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A rule that a candidate breaks. key: the key of the row to look at."""
+
+    rule: Rule
+    key: str
+    detail: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row with every choice made as well as the facts allow; None where they allow none."""
+
+    row: Row
+    tag: str  # CUDA variant: "cu128" or "cpu"
+    torch: Torch | None
+    index: str | None  # "pypi" or "pytorch"
+    torchaudio: Torchaudio | None
+    torchcodec: Torchcodec | None
+    base: str  # "nvidia", "local" or an image reference
+    distro: Distro | None
+    toolkit: Toolkit | None
+
+
+RULES: dict[str, Rule] = {
+    rule.id: rule
+    for rule in (
+        Rule("torch-known", "A row's torch must be a release that the facts describe.", ("wheels",)),
+        Rule("torchaudio-known", "A row's torchaudio must be a release that the facts describe.", ("wheels",)),
+        Rule("torchcodec-known", "A row's torchcodec must be a release that the facts describe.", ("pypi-listing",)),
+        Rule("wheel-cuda", "torch must be published for this CUDA and CPU architecture.", ("wheels", "index-mirror", "test-infra")),
+        Rule("wheel-python", "torch must be published for this Python.", ("wheels",)),
+        Rule("lockstep", "Through 2.10 a torchaudio fits exactly the one torch that its metadata pins.", ("wheels",)),
+        Rule("stable-abi", "torchaudio 2.11 and later use torch's stable ABI: they need torch 2.11 or later.", ("wheel-source",)),
+        Rule(
+            "cuda-equality",
+            "torchaudio compares its CUDA with torch's at import and refuses: 2.0 to 2.11.0 major.minor, 2.11.1 the major.",
+            ("wheel-source", "audio-releases"),
+        ),
+        Rule("torchaudio-python", "torchaudio must be published for this Python.", ("wheels",)),
+        Rule("torchaudio-served", "torchaudio's wheel must be served by an index that was found.", ("audio-releases",)),
+        Rule("torchcodec-pair", "From 2.9 on torchaudio reads and writes files through torchcodec, which fits torch by a table of its own.", ("torchcodec-readme", "pypi-listing")),
+        Rule("image-exists", "The base image must be published for this CUDA.", ("cog", "cog-3016", "dockerfiles")),
+        Rule("local-python", "The local base is a Debian, and its own Python is the image's.", ("general",)),
+        Rule("glibc", "The base's glibc must be as new as the wheel's tag promises to need.", ("wheels", "general")),
+        Rule("sm-covered", "A GPU architecture that a row asks for must be compiled into torch's wheel.", ("manywheel", "cpp-extension")),
+        Rule("source-build", "Compiling from source is not there yet.", ()),
+    )
+}
+
+Predicate = Callable[[Candidate, Facts], Iterator[tuple[str, str, str | None]]]
+_PREDICATES: dict[str, Predicate] = {}
+
+
+def _rule(rule_id: str) -> Callable[[Predicate], Predicate]:
+    def add(predicate: Predicate) -> Predicate:
+        assert rule_id in RULES
+        _PREDICATES[rule_id] = predicate
+        return predicate
+
+    return add
+
+
+def problems(candidate: Candidate, facts: Facts) -> tuple[Problem, ...]:
+    """Every rule that the candidate breaks, in the order of RULES."""
+    return tuple(
+        Problem(RULES[rule_id], key, detail, remedy)
+        for rule_id, predicate in _PREDICATES.items()
+        for key, detail, remedy in predicate(candidate, facts)
+    )
+
+
+def covers(compiled: tuple[str, ...], wanted: str) -> bool:
+    """Whether a wheel with these architectures runs on a GPU of compute capability `wanted` ("8.9").
+
+    Machine code runs on the same major and a minor at least as new; PTX ("12.0+PTX") also on anything newer.
+    https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
+    """
+    major, minor = (int(x) for x in wanted.rstrip("af").removesuffix("+PTX").split("."))
+    for arch in compiled:
+        a_major, a_minor = (int(x) for x in arch.rstrip("af").removesuffix("+PTX").split("."))
+        if a_major == major and a_minor <= minor:
+            return True
+        if arch.endswith("+PTX") and (a_major, a_minor) <= (major, minor):
+            return True
+    return False
+
+
+def compiled_sm(c: Candidate) -> tuple[str, ...] | None:
+    """Architectures in torch's wheel for this candidate; () for a CPU build, None where nobody verified them."""
+    if c.tag == "cpu":
+        return ()
+    variant = c.torch.index.get(c.tag) if c.torch else None
+    return variant.sm[c.row.arch] if variant else None
+
+
+@_rule("source-build")
+def _source_build(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    for key, package in (("torch", c.row.torch), ("torchaudio", c.row.torchaudio)):
+        if package.origin != "wheel":
+            yield key, f"{key} from {package.origin}", "use wheels"
+
+
+@_rule("torch-known")
+def _torch_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch is None:
+        newest = max(facts.torch, key=Version)
+        yield "torch", f"torch {c.row.torch.version} is not among the releases known on {facts.collected}", f"torch {newest} is the newest known"
+
+
+@_rule("torchaudio-known")
+def _torchaudio_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    wanted = c.row.torchaudio.version
+    if wanted and wanted not in facts.torchaudio:
+        best = f"torchaudio {c.torch.torchaudio[0]} goes with torch {c.torch.version}" if c.torch else None
+        yield "torchaudio", f"torchaudio {wanted} is not among the releases known on {facts.collected}", best
+
+
+@_rule("torchcodec-known")
+def _torchcodec_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    wanted = c.row.torchcodec.version
+    if wanted and wanted not in facts.torchcodec:
+        yield "torchcodec", f"torchcodec {wanted} is not among the releases known on {facts.collected}", "leave torchcodec out: it is chosen by rule"
+
+
+@_rule("wheel-cuda")
+def _wheel_cuda(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch is None or c.index is not None:
+        return
+    arch = c.row.arch
+    served = sorted({c.torch.pypi[arch]} | {t for t, v in c.torch.index.items() if v.arches and arch in v.arches})
+    shown = ", ".join(cuda_family(t) for t in served)
+    where = f" on {c.row.index}" if c.row.index else ""
+    variant = c.torch.index.get(c.tag)
+    status = f" ({variant.status})" if variant and variant.status else ""
+    yield "cuda", f"torch {c.torch.version} for CUDA {c.row.cuda} on {arch} is not published{where}{status}", f"its CUDA variants for {arch}: {shown}"
+
+
+@_rule("wheel-python")
+def _wheel_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch and c.row.python not in c.torch.pythons[c.row.arch]:
+        has = ", ".join(c.torch.pythons[c.row.arch])
+        yield "python", f"torch {c.torch.version} has no wheel for Python {c.row.python} on {c.row.arch}", f"its Pythons: {has}"
+
+
+@_rule("lockstep")
+def _lockstep(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch and c.torchaudio and c.torchaudio.torch not in (None, c.torch.version):
+        yield (
+            "torchaudio",
+            f"torchaudio {c.torchaudio.version} is built for torch {c.torchaudio.torch}, not {c.torch.version}",
+            f"torchaudio {c.torch.torchaudio[0]} goes with torch {c.torch.version}",
+        )
+
+
+@_rule("stable-abi")
+def _stable_abi(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch and c.torchaudio and c.torchaudio.torch is None and Version(c.torch.version) < STABLE_ABI:
+        yield (
+            "torchaudio",
+            f"torchaudio {c.torchaudio.version} beside torch {c.torch.version} ends in undefined symbols",
+            f"torchaudio {c.torch.torchaudio[0]} goes with torch {c.torch.version}",
+        )
+
+
+def torchaudio_variants(torchaudio: Torchaudio, facts: Facts, index: str, arch: str) -> tuple[str, ...]:
+    """CUDA variants of a torchaudio on one index for one CPU architecture."""
+    if index == "pypi":
+        return (torchaudio.pypi[arch],) if arch in torchaudio.pypi else ()
+    if torchaudio.index is not None:
+        return tuple(t for t, arches in torchaudio.index.items() if arches and arch in arches)
+    twin = facts.torch[torchaudio.torch or torchaudio.version]
+    return tuple(t for t, v in twin.index.items() if v.arches and arch in v.arches)
+
+
+@_rule("cuda-equality")
+def _cuda_equality(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch is None or c.torchaudio is None or c.index is None:
+        return
+    served = torchaudio_variants(c.torchaudio, facts, c.index, c.row.arch)
+    if served and c.tag not in served:
+        shown = ", ".join(cuda_family(t) for t in served)
+        yield (
+            "cuda",
+            f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there is built with CUDA {shown}: import torchaudio raises RuntimeError",
+            "take a torch of the same CUDA, or compile torchaudio (torchaudio: {from: source})",
+        )
+
+
+@_rule("torchaudio-served")
+def _torchaudio_served(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torchaudio and c.index and not torchaudio_variants(c.torchaudio, facts, c.index, c.row.arch):
+        detail = f": {c.torchaudio.status}" if c.torchaudio.status else ""
+        yield "torchaudio", f"torchaudio {c.torchaudio.version} for {c.row.arch} is not served by {c.index}{detail}", "leave torchaudio out: it is chosen by rule"
+
+
+@_rule("torchaudio-python")
+def _torchaudio_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torchaudio and c.row.python not in c.torchaudio.pythons:
+        has = ", ".join(c.torchaudio.pythons)
+        yield "python", f"torchaudio {c.torchaudio.version} has no wheel for Python {c.row.python}", f"its Pythons: {has}"
+
+
+def torchcodec_fits(codec: Torchcodec, torch: Torch, tag: str, arch: str, python: str) -> str | None:
+    """Why a torchcodec from PyPI does not fit, or None when it does."""
+    if torch.torchcodec and not SpecifierSet(torch.torchcodec).contains(codec.version):
+        return f"torch {torch.version} goes with torchcodec {torch.torchcodec}"
+    if arch not in codec.pypi:
+        return f"it has no {arch} wheel"
+    if python not in codec.pythons:
+        return f"it has no wheel for Python {python}"
+    built = codec.pypi[arch]
+    # A CPU build decodes audio on any torch; a CUDA build links libraries of its own CUDA major.
+    if built != "cpu" and built[:-1] != tag[:-1]:
+        return f"PyPI's build is for CUDA {cuda_family(built)} and links libraries of that major"
+    return None
+
+
+@_rule("torchcodec-pair")
+def _torchcodec_pair(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch is None:
+        return
+    if c.torchcodec:
+        why = torchcodec_fits(c.torchcodec, c.torch, c.tag, c.row.arch, c.row.python)
+        if why:
+            yield "torchcodec", f"torchcodec {c.torchcodec.version} does not fit: {why}", "leave torchcodec out: it is chosen by rule"
+    elif Version(c.torch.version) >= CODEC_SINCE and not c.row.torchcodec.version:
+        yield (
+            "torchcodec",
+            f"no torchcodec on PyPI fits torch {c.torch.version}, CUDA {c.row.cuda}, Python {c.row.python} on {c.row.arch}, and without one torchaudio.load raises ImportError",
+            None,
+        )
+
+
+@_rule("image-exists")
+def _image_exists(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.base != "nvidia" or c.tag == "cpu":
+        return
+    if c.toolkit is None:
+        yield "cuda", f"no nvidia/cuda image of CUDA {c.row.cuda} is known", None
+    elif c.row.distro and c.distro and c.distro.version not in c.toolkit.ubuntu:
+        has = ", ".join("ubuntu" + u for u in c.toolkit.ubuntu)
+        yield "distro", f"nvidia/cuda {c.toolkit.version} is not published for {c.row.distro}", f"published for: {has}"
+
+
+@_rule("local-python")
+def _local_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.base != "local":
+        return
+    fitting = [d for d in facts.distros.values() if d.family == "debian"]
+    has = ", ".join(f"{d.python} ({d.name})" for d in fitting)
+    if c.distro is None or c.distro.python != c.row.python:
+        yield "python", f"no Debian here has Python {c.row.python} of its own", f"Pythons of the local base: {has}; the nvidia base has every Python (BASE=nvidia)"
+
+
+@_rule("glibc")
+def _glibc(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.torch is None or c.distro is None or c.distro.glibc is None:
+        return
+    needed = c.torch.glibc[c.row.arch]
+    if Version(c.distro.glibc) < Version(needed):
+        yield "distro", f"{c.distro.name} has glibc {c.distro.glibc}, and torch {c.torch.version} needs {needed}", "take a newer distribution"
+
+
+@_rule("sm-covered")
+def _sm_covered(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    compiled = compiled_sm(c)
+    for sm in c.row.sm:
+        if c.tag == "cpu":
+            yield "sm", f"a CPU build has no code for GPUs (asked for: {sm})", "take a CUDA, or remove sm"
+        elif compiled is None:
+            yield "sm", f"nobody has verified which architectures torch {c.row.torch.version} for CUDA {c.row.cuda} holds (asked for: {sm})", "take a release whose list is known"
+        elif not covers(compiled, sm):
+            yield "sm", f"torch {c.row.torch.version} for CUDA {c.row.cuda} has no code for compute capability {sm}", f"compiled in: {', '.join(compiled)}"

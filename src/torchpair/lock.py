@@ -1,0 +1,245 @@
+"""Spec -> locks/<row>.txt: exact versions with sha256, in pip's own requirements format.
+
+uv resolves; one wheel is chosen per package, the one for the row's Python and CPU architecture, so that a line is
+what the image will hold and nothing else. A lock does not depend on the base.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from packaging import tags
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from uv import find_uv_bin
+
+from torchpair.command import run
+from torchpair.errors import CommandError, LockError
+from torchpair.resolve import Requirement, Spec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# The platform that uv resolves for. 2_28 (RHEL 8, Ubuntu 20.04) is what torch itself asks for since 2.7.
+_GLIBC_MINOR = 28
+_PLATFORM = f"{{arch}}-manylinux_2_{_GLIBC_MINOR}"
+TOOLS_ASKED = "uv; any python; x86_64; PyPI"
+_LINE = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9-]*)(?:==(?P<version>[0-9A-Za-z.!+]+)| @ (?P<url>https?://[^\s\"'\\$`]+))"
+    r" --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>[0-9A-Za-z._+-]+\.whl)"
+)
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One wheel: the whole of what pip needs to fetch it and nothing but it."""
+
+    name: str
+    version: str
+    sha256: str
+    file: str
+    url: str | None  # only for wheels that PyPI does not have
+
+    @property
+    def line(self) -> str:
+        source = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
+        return f"{source} --hash=sha256:{self.sha256}  # {self.file}"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The wheels of a row, sorted by name, and the question they answer."""
+
+    asked: str
+    wheels: tuple[Locked, ...]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {wheel.name: wheel.version for wheel in self.wheels}
+
+
+def asked(spec: Spec) -> str:
+    """The question that a lock answers, in one line: what changes here makes a lock stale."""
+    wanted = ", ".join(f"{r.name}{r.specifier}" for r in spec.requirements)
+    return f"{wanted}; python {spec.python}; {spec.arch}; {spec.index_url or 'PyPI'}"
+
+
+def path_of(spec: Spec, folder: Path) -> Path:
+    return folder / f"{spec.name}.txt"
+
+
+def text(name: str, lock: Lock) -> str:
+    """The lock file. By hand: pip install --no-deps --require-hashes -r locks/<row>.txt"""
+    head = [
+        f"# {name}: exact versions, made by `torchpair lock`. Do not edit.",
+        f"# asked: {lock.asked}",
+        f"# by hand: pip install --no-deps --require-hashes -r {name}.txt",
+    ]
+    return "\n".join([*head, *(wheel.line for wheel in lock.wheels)]) + "\n"
+
+
+def read(spec: Spec, folder: Path) -> Lock | None:
+    """The committed lock of a row, None where there is none.
+
+    Raises LockError when the file is not one, or answers another question than the row asks today.
+    """
+    lock = _parse(path_of(spec, folder), spec.name)
+    if lock is not None and lock.asked != asked(spec):
+        raise LockError(
+            "the lock is stale",
+            where=str(path_of(spec, folder)),
+            why=f"the row asks for: {asked(spec)}\n       the lock is for: {lock.asked or 'nothing'}",
+            remedy=f"torchpair lock {spec.name}",
+        )
+    return lock
+
+
+def read_tools(folder: Path) -> Lock:
+    """The lock of the build stages' own tools. Raises LockError when there is none."""
+    lock = _parse(folder / "tools.txt", "--tools")
+    if lock is None:
+        raise LockError("the lock of the build tools is missing", where=str(folder / "tools.txt"), remedy="torchpair lock --tools")
+    return lock
+
+
+def _parse(path: Path, row: str) -> Lock | None:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise LockError("cannot read the lock", where=str(path), why=str(error)) from error
+    question = ""
+    wheels = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("# asked: "):
+            question = line.removeprefix("# asked: ")
+        if line.startswith("#") or not line.strip():
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise LockError(
+                "not a line of a lock",
+                where=f"{path}:{number}",
+                why="expected name==version --hash=sha256:... and the wheel's name",
+                remedy=f"torchpair lock {row}",
+            )
+        version = match["version"] or match["file"].split("-")[1]
+        wheels.append(Locked(match["name"], version, match["sha256"], match["file"], match["url"]))
+    return Lock(question, tuple(wheels))
+
+
+def resolve(spec: Spec, keep: Lock | None = None) -> Lock:
+    """Ask the indexes, through uv, for exact versions; those of `keep` stay where they still fit.
+
+    Raises LockError when an index cannot be reached or has no answer.
+    """
+    elsewhere = {r.name for r in spec.requirements if r.index != "pypi"}
+    packages = _compile(spec.name, project(spec, keep), spec.python, spec.arch)
+    wheels = [_locked(spec.name, package, spec.python, spec.arch, elsewhere) for package in packages]
+    return Lock(asked(spec), tuple(sorted(wheels, key=lambda w: w.name)))
+
+
+def resolve_tools() -> Lock:
+    """The lock of what the build stages themselves install: uv. One wheel serves every Python."""
+    packages = _compile("tools", '[project]\nname = "tools"\nversion = "0"\ndependencies = ["uv"]\n', "3.10", "x86_64")
+    return Lock(TOOLS_ASKED, tuple(_locked("tools", package, "3.10", "x86_64", set()) for package in packages))
+
+
+def _compile(name: str, project_file: str, python: str, arch: str) -> list[dict[str, Any]]:
+    """The packages of the pylock.toml that uv makes of a project file (https://peps.python.org/pep-0751/)."""
+    with tempfile.TemporaryDirectory(prefix="torchpair-lock-") as temporary:
+        folder = Path(temporary)
+        (folder / "pyproject.toml").write_text(project_file, encoding="utf-8")
+        out = folder / "pylock.toml"
+        argv = [
+            find_uv_bin(), "pip", "compile", str(folder / "pyproject.toml"), "--quiet", "--no-header",
+            "--format", "pylock.toml", "--output-file", str(out),
+            "--python-version", python.removesuffix("t"), "--python-platform", _PLATFORM.format(arch=arch),
+            "--only-binary", ":all:",
+        ]  # fmt: skip
+        try:
+            run(argv, timeout=600)
+        except CommandError as error:
+            raise LockError(
+                "the exact versions could not be settled",
+                where=name,
+                why=error.why,
+                remedy=f"look whether the index named above can be reached from here, then: torchpair lock {name}",
+            ) from error
+        return list(tomllib.loads(out.read_text(encoding="utf-8")).get("packages", []))
+
+
+def project(spec: Spec, keep: Lock | None = None) -> str:
+    """A project file for uv: each package comes from one named index, never from whichever answers first."""
+
+    def quoted(items: list[str]) -> str:
+        return "[" + ", ".join(f'"{item}"' for item in items) + "]"
+
+    lines = ["[project]", 'name = "row"', 'version = "0"']
+    lines += [f"dependencies = {quoted([r.name + r.specifier for r in spec.requirements])}", "", "[tool.uv]"]
+    if spec.broken:
+        # A forced row breaks the wheels' own pins on purpose; uv must let it.
+        lines.append(f"override-dependencies = {quoted([_pin(r) for r in spec.requirements if r.specifier])}")
+    if keep:
+        named = {r.name for r in spec.requirements if r.specifier.startswith("==")}
+        lines.append(f"constraint-dependencies = {quoted([f'{w.name}=={w.version}' for w in keep.wheels if w.name not in named])}")
+    elsewhere = [r.name for r in spec.requirements if r.index != "pypi"]
+    if elsewhere:
+        lines += ["", "[[tool.uv.index]]", 'name = "row"', f'url = "{spec.index_url}"', "explicit = true"]
+        lines += ["", "[tool.uv.sources]", *(f'{name} = {{ index = "row" }}' for name in elsewhere)]
+    return "\n".join(lines) + "\n"
+
+
+def _pin(requirement: Requirement) -> str:
+    return requirement.name + requirement.specifier
+
+
+def _locked(row: str, package: dict[str, Any], python: str, arch: str, elsewhere: set[str]) -> Locked:
+    name = canonicalize_name(package["name"])
+    files = {wheel.get("name") or unquote(wheel["url"].rsplit("/", 1)[1]): wheel for wheel in package.get("wheels", [])}
+    file = _best(list(files), python, arch)
+    if file is None or "sha256" not in files[file].get("hashes", {}):
+        raise LockError(
+            f"no wheel with a sha256 for {name} {package.get('version', '')} that fits Python {python} on {arch}",
+            where=row,
+            why=f"the index has: {', '.join(sorted(files)) or 'no wheel at all'}",
+        )
+    wheel = files[file]
+    # PyPI's addresses are left out: a name and a hash are found on any mirror of it.
+    url = wheel["url"] if name in elsewhere else None
+    locked = Locked(name, str(package["version"]), wheel["hashes"]["sha256"], file, url)
+    if not _LINE.fullmatch(locked.line):
+        raise LockError(f"the index answered with a name that cannot be written to a lock: {file!r}", where=row)
+    return locked
+
+
+def _best(files: list[str], python: str, arch: str) -> str | None:
+    """The wheel that pip would take: the one whose tag stands first among those that the target accepts."""
+    digits = python.removesuffix("t").split(".")
+    version = (int(digits[0]), int(digits[1]))
+    abi = f"cp{version[0]}{version[1]}{'t' if python.endswith('t') else ''}"
+    platforms = [f"manylinux_2_{minor}_{arch}" for minor in range(_GLIBC_MINOR, 4, -1)] + [f"linux_{arch}"]
+    platforms += [f"{old}_{arch}" for old in ("manylinux2014", "manylinux2010", "manylinux1")]
+    order = {
+        tag: rank
+        for rank, tag in enumerate(
+            [
+                *tags.cpython_tags(version, abis=[abi], platforms=platforms),
+                *tags.compatible_tags(version, interpreter=abi, platforms=platforms),
+            ]
+        )
+    }
+    ranked = [
+        (min(order[tag] for tag in fitting), file)
+        for file in files
+        if (fitting := [tag for tag in parse_wheel_filename(file)[3] if tag in order])
+    ]
+    return min(ranked)[1] if ranked else None

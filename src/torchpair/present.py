@@ -1,0 +1,354 @@
+"""Reports for people and machines: terminal table, JUnit, Markdown, HTML.
+
+Whatever an image printed is text from a stranger: it goes through `plain` before it reaches a terminal or a
+file, and through each format's own escaping after that.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import junitparser
+from rich.table import Table
+from rich.text import Text
+
+from torchpair.report import CheckResult, Report, accepted, write_whole
+from torchpair.resources import templates_dir
+
+VERDICTS = {
+    "healthy": ("✓", "green"),
+    "unhealthy": ("✗", "bold red"),
+    "inconclusive": ("?", "yellow"),
+    "build failed": ("✗", "bold red"),
+    "not built": ("-", "bright_black"),
+}
+GROUPS = {"pair": "Pair", "dsp": "Signal processing", "io": "Files", "cuda": "GPU"}
+ABSENT = "\N{EN DASH}"
+LOG_SHOWN = 8_000
+
+# Sequences that move a cursor, set a title or a colour: ESC [ ..., ESC ] ... BEL, and the two-character ones.
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|~!&@])")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the table that ends `make images`.
+
+    size: bytes. verdict: a Report's, or `build failed`, or `not built`. seconds: building and checking.
+    report: the report file. note: one line, why it is not healthy. The counts are those of the Report.
+    """
+
+    row: str
+    image: str
+    base: str
+    size: int | None
+    verdict: str
+    seconds: float
+    report: Path | None
+    note: str
+    passed: int = 0
+    failed: int = 0
+    skipped_gpu: int = 0
+    skipped_other: int = 0
+
+
+def outcome(report: Report, path: Path | None, seconds: float | None = None) -> Outcome:
+    """The table's line for a report. seconds: the whole of building and checking, where that is known."""
+    return Outcome(
+        row=report.row or report.image,
+        image=report.image,
+        base=report.base or "",
+        size=report.size,
+        verdict=report.verdict,
+        seconds=report.seconds if seconds is None else seconds,
+        report=path,
+        note=cause(report),
+        passed=report.passed,
+        failed=report.failed,
+        skipped_gpu=report.skipped_gpu,
+        skipped_other=report.skipped_other,
+    )
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """The final table, with a line under it that counts images and checks."""
+    grid = Table(caption_justify="left", caption_style="", pad_edge=False)
+    grid.add_column("row", overflow="fold")
+    grid.add_column("size", justify="right", no_wrap=True)
+    grid.add_column("verdict", overflow="fold", ratio=1)
+    grid.add_column("seconds", justify="right", no_wrap=True)
+    grid.add_column("report", overflow="fold")
+    for item in outcomes:
+        symbol, style = VERDICTS.get(item.verdict, ("?", "yellow"))
+        # Text, not markup: a reason such as "[red]" is to be read, not obeyed.
+        row = Text(plain(item.row), style="bold")
+        if item.base:
+            row.append(f"\n{plain(item.base)}", style="dim not bold")
+        verdict = Text(f"{symbol} {plain(item.verdict)}", style=style)
+        if item.note:
+            verdict.append(f"\n{plain(item.note)}", style="not bold default")
+        path = Text(plain(item.report) if item.report else ABSENT)
+        grid.add_row(row, Text(size(item.size)), verdict, Text(f"{item.seconds:.1f}"), path)
+    grid.caption = Text(summary(outcomes))
+    return grid
+
+
+def summary(items: Sequence[Outcome] | Sequence[Report]) -> str:
+    """One line: images by verdict, checks by result, those that had no GPU counted apart."""
+    verdicts = Counter(item.verdict for item in items)
+    images = [f"{verdicts[name]} {name}" for name in VERDICTS if verdicts[name]]
+    checks = [f"{sum(item.passed for item in items)} passed"]
+    for number, word in (
+        (sum(item.failed for item in items), "failed"),
+        (sum(item.skipped_gpu for item in items), "not run: no GPU"),
+        (sum(item.skipped_other for item in items), "not run: other reasons"),
+    ):
+        if number:
+            checks.append(f"{number} {word}")
+    return f"{_count(len(items), 'image')}: {', '.join(images) or 'none'}. Checks: {', '.join(checks)}."
+
+
+def cause(report: Report) -> str:
+    """One line that names the check that decided the verdict and its reason; empty for a healthy image."""
+    if report.verdict == "healthy":
+        return ""
+    failed = [check for check in report.checks if check.status == "fail"]
+    stuck = [check for check in report.checks if check.status == "skip" and not accepted(check, report.gpu)]
+    for check in failed or stuck:
+        return plain(f"{check.id}: {check.reason or _against(check)}")
+    return "no check ran" if not report.checks else "no check passed"
+
+
+def junit(reports: Iterable[Report]) -> str:
+    """JUnit XML: a suite per image, a case per check.
+
+    An inconclusive image gets one more case, `verdict`, with an error: tools that read JUnit count skips as good.
+    """
+    document: Any = junitparser.JUnitXml("torchpair")  # Any: half of its methods carry no types
+    for report in reports:
+        suite = junitparser.TestSuite(plain(report.row or report.image))
+        suite.timestamp = plain(report.started)
+        facts = {"image": report.image, "verdict": report.verdict, **dict(_facts(report))}
+        for name, text in facts.items():
+            suite.add_property(name, plain(text))
+        cases = [_case(report, check) for check in report.checks]
+        if report.verdict == "inconclusive":
+            verdict = junitparser.TestCase("verdict", plain(report.row or report.image))
+            verdict.result = [junitparser.Error(f"inconclusive: {cause(report)}")]
+            cases.append(verdict)
+        suite.add_testcases(cases)
+        document.add_testsuite(suite)
+    document.update_statistics()
+    xml = io.BytesIO()
+    document.write(xml)
+    return xml.getvalue().decode("utf-8")
+
+
+def _case(report: Report, check: CheckResult) -> junitparser.TestCase:
+    case = junitparser.TestCase(plain(check.id), plain(report.row or report.image), check.seconds)
+    if check.status == "skip":
+        case.result = [junitparser.Skipped(plain(check.reason or check.needs or "could not run"))]
+    elif check.status == "fail":
+        failure = junitparser.Failure(plain(_against(check)))
+        failure.text = block(check.reason or "")
+        case.result = [failure]
+    return case
+
+
+def markdown(reports: Sequence[Report]) -> str:
+    """A summary for the page of a CI job: GitHub's Markdown."""
+    lines = [f"## torchpair: {_escape(headline(reports))}", "", _escape(summary(reports)), ""]
+    lines += ["| image | verdict | torch | torchaudio | CUDA | size | checks |", "|---|---|---|---|---|--:|---|"]
+    for report in reports:
+        facts = dict(_facts(report))
+        counts = f"{report.passed} passed, {report.failed} failed, {report.skipped_gpu} not run: no GPU"
+        if report.skipped_other:
+            counts += f", {report.skipped_other} not run: other reasons"
+        verdict = f"{VERDICTS[report.verdict][0]} {report.verdict}"
+        cells = [report.row or report.image, verdict, facts["torch"], facts["torchaudio"], facts["CUDA"]]
+        lines.append("| " + " | ".join(_escape(cell) for cell in (*cells, size(report.size), counts)) + " |")
+    causes = [(report.row or report.image, cause(report)) for report in reports if cause(report)]
+    if causes:
+        lines += ["", "### Why not healthy", ""]
+        lines += [f"- **{_escape(name)}**: {_escape(text)}" for name, text in causes]
+    return "\n".join(lines) + "\n"
+
+
+def html(reports: Sequence[Report], generated: str) -> str:
+    """One self-contained page. generated: the moment to print on it, as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_dir()),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(plain=plain, block=block, size=size, count=_count)
+    grouped: dict[str, dict[str, str]] = {name: {} for name in GROUPS}
+    for check in (check for report in reports for check in report.checks):
+        group, _, rest = check.id.partition(".")
+        grouped.setdefault(group, {})[check.id] = rest or group
+    return environment.get_template("report.html.j2").render(
+        headline=headline(reports),
+        generated=generated,
+        images=[_view(report, f"i{index}") for index, report in enumerate(reports)],
+        columns={GROUPS.get(group, group): checks for group, checks in grouped.items() if checks},
+        totals={
+            "pass": sum(report.passed for report in reports),
+            "fail": sum(report.failed for report in reports),
+            "skip": sum(report.skipped_gpu for report in reports),
+            "other": sum(report.skipped_other for report in reports),
+        },
+    )
+
+
+def write_all(reports: Sequence[Report], folder: Path) -> None:
+    """Write index.html and junit.xml into the folder, each whole or not at all. Raises OSError."""
+    write_whole(folder / "index.html", html(reports, datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")))
+    write_whole(folder / "junit.xml", junit(reports))
+
+
+def headline(reports: Sequence[Report]) -> str:
+    """One sentence: what is proven, and what is not."""
+    if not reports:
+        return "No image was checked."
+    healthy = sum(report.verdict == "healthy" for report in reports)
+    text = f"torch and torchaudio are proven to work together in {healthy or 'none'} of {_count(len(reports), 'image')}"
+    without = [report for report in reports if report.skipped_gpu]
+    if without:
+        missing = sum(report.skipped_gpu for report in without)
+        return (
+            f"{text}; not proven: their work on a GPU in {_count(len(without), 'image')}, "
+            f"where {_count(missing, 'GPU check')} could not run."
+        )
+    on_gpu = healthy and all(any(c.id.startswith("cuda.") and c.status == "pass" for c in r.checks) for r in reports)
+    return f"{text}, on the GPU too." if on_gpu else f"{text}."
+
+
+def _view(report: Report, anchor: str) -> dict[str, Any]:
+    """What the page shows of one image; checks that decide the verdict come first."""
+    checks = [_check_view(report, check, f"{anchor}-c{index}") for index, check in enumerate(report.checks)]
+    order = {"fail": 0, "open": 1}
+    return {
+        "anchor": anchor,
+        "title": report.row or report.image,
+        "image": report.image,
+        "image_id": (report.image_id or "")[:19],
+        "verdict": report.verdict,
+        "cause": cause(report),
+        "passed": report.passed,
+        "failed": report.failed,
+        "skipped_gpu": report.skipped_gpu,
+        "skipped_other": report.skipped_other,
+        "facts": _facts(report),
+        "checks": sorted(checks, key=lambda view: order.get(view["kind"], 2)),
+        "cells": {view["id"]: view for view in checks},
+        "log": "" if report.verdict == "healthy" else report.log[-LOG_SHOWN:],
+    }
+
+
+def _check_view(report: Report, check: CheckResult, anchor: str) -> dict[str, Any]:
+    # `open`: a skip that leaves the verdict open. It gets a shape of its own, next to pass, fail and skip.
+    stuck = check.status == "skip" and not accepted(check, report.gpu)
+    return {
+        "anchor": anchor,
+        "id": check.id,
+        "purpose": check.purpose,
+        "kind": "open" if stuck else check.status,
+        "word": {"pass": "passed", "fail": "failed", "skip": "not run"}[check.status],
+        "reason": check.reason or "",
+        "seconds": f"{check.seconds:.2f} s" if check.seconds >= 0.01 else "under 0.01 s",
+        "numbers": [] if check.status == "skip" else _numbers(check),
+    }
+
+
+def _numbers(check: CheckResult) -> list[tuple[str, str, str]]:
+    """(name, measured, limit) of every number, or one nameless line when there is only one."""
+    measured, limit, unit = check.measured, check.limit, check.unit or ""
+    if not isinstance(measured, Mapping):
+        return [] if measured is None and limit is None else [("", value(measured, unit), value(limit, unit))]
+    limits = limit if isinstance(limit, Mapping) else {}
+    names = [name for name in limits if name in measured] + [name for name in measured if name not in limits]
+    lines = [(name, value(measured[name], unit), value(limits.get(name), unit)) for name in names]
+    return lines if isinstance(limit, Mapping) or limit is None else [("", "", value(limit)), *lines]
+
+
+def _against(check: CheckResult) -> str:
+    """Measured and limit in a line."""
+    return f"measured {value(check.measured, check.unit)}, limit {value(check.limit, check.unit)}"
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    """What a reader wants to know of an image: name and value."""
+    seen = report.environment
+    cudas = [value(seen.get(key)) for key in ("torch_cuda", "torchaudio_cuda")]
+    if seen.get("torch_cuda") is None and seen.get("torch"):
+        cudas[0] = "none: CPU build"
+    differ = cudas[1] not in (ABSENT, cudas[0])
+    gpus = [gpu.get("name", ABSENT) if isinstance(gpu, Mapping) else gpu for gpu in seen.get("gpu") or []]
+    return [
+        *((name, value(seen.get(name))) for name in ("torch", "torchaudio", "torchcodec")),
+        ("CUDA", f"torch {cudas[0]}, torchaudio {cudas[1]}" if differ else cudas[0]),
+        ("Python", value(seen.get("python"))),
+        ("base", report.base or ABSENT),
+        ("size", size(report.size)),
+        ("checked in", f"{report.seconds:.1f} s"),
+        ("GPU", value(gpus) if gpus else "none present"),
+        ("architectures", value(seen.get("sm"))),
+    ]
+
+
+def value(obj: Any, unit: str | None = "") -> str:
+    """A JSON value for a reader: numbers with four digits, lists with commas; a dash for nothing."""
+    if obj is None or obj == [] or obj == {}:
+        return ABSENT
+    if isinstance(obj, bool):
+        return "yes" if obj else "no"
+    if isinstance(obj, (int, float)):
+        text = f"{obj:.4g}" if isinstance(obj, float) else str(obj)
+        return plain(f"{text} {unit or ''}")
+    if isinstance(obj, (list, tuple)):
+        return plain(", ".join(item if isinstance(item, str) else value(item) for item in obj[:100]))
+    if isinstance(obj, Mapping):
+        return plain(", ".join(f"{key} {value(item, unit)}" for key, item in obj.items()))
+    return plain(obj if isinstance(obj, str) else json.dumps(obj))
+
+
+def size(number: int | None) -> str:
+    """Bytes as GB with two decimals."""
+    return ABSENT if number is None else f"{number / 1e9:.2f} GB"
+
+
+def plain(obj: object, most: int = 300) -> str:
+    """One line that a terminal only shows: no escape sequences, no control or direction characters, no end."""
+    text = " ".join(_visible(str(obj)[: 10 * most]).split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def block(obj: object, most: int = LOG_SHOWN) -> str:
+    """The same for several lines."""
+    text = str(obj)[-most:].replace("\r\n", "\n")
+    return "\n".join(_visible(line).rstrip() for line in text.split("\n")).strip("\n")
+
+
+def _visible(text: str) -> str:
+    text = _ESCAPE.sub("", text)
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _escape(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", plain(text))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,88 @@
+"""What a check is, what it can answer, and the table of all checks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping
+
+if TYPE_CHECKING:
+    from .context import Context
+
+CheckFunction = Callable[["Context"], "Outcome"]
+
+
+class Skip(Exception):
+    """Raised by a check that does not apply or cannot run here.
+
+    needs: a word from the table in this package's docstring; reason: a sentence.
+    """
+
+    def __init__(self, needs: str, reason: str) -> None:
+        super().__init__(reason)
+        self.needs = needs
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check that ran has found. measured is any JSON value; reason says why it failed, or is empty."""
+
+    passed: bool
+    measured: Any
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named test. limit is a JSON value or a sentence: what measured must satisfy."""
+
+    id: str
+    purpose: str
+    limit: Any
+    unit: str
+    run: CheckFunction
+    imports: bool
+    gpu: bool
+
+
+REGISTRY: Dict[str, Check] = {}
+
+
+def check(
+    id: str, purpose: str, *, limit: Any, unit: str = "", imports: bool = True, gpu: bool = False
+) -> Callable[[CheckFunction], CheckFunction]:
+    """Register a function as a check.
+
+    imports: it needs torch and torchaudio, and is skipped when they do not import.
+    gpu: it needs a CUDA device that torch can use, and is skipped without one.
+    """
+
+    def register(run: CheckFunction) -> CheckFunction:
+        if id in REGISTRY:
+            raise ValueError("two checks are called " + id)
+        REGISTRY[id] = Check(id, purpose, limit, unit, run, imports, gpu)
+        return run
+
+    return register
+
+
+def worst(values: Iterable[float]) -> float:
+    """The largest of some errors; NaN as soon as one is NaN (Python's max would lose it), infinity for none."""
+    numbers = list(values)
+    if not numbers:
+        return math.inf
+    return math.nan if any(math.isnan(number) for number in numbers) else max(numbers)
+
+
+def within(measured: Mapping[str, Any], limits: Mapping[str, float]) -> Outcome:
+    """Pass when every limited value was measured and is not above its limit; NaN is above every limit.
+
+    Values without a limit are there for the reader.
+    """
+    over = []
+    for key, limit in limits.items():
+        value = measured.get(key)
+        if not isinstance(value, (int, float)) or not value <= limit:
+            over.append("{} is {}, allowed is {:g}".format(key, value, limit))
+    return Outcome(not over, dict(measured), "; ".join(over))

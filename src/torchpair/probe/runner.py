@@ -1,0 +1,100 @@
+"""Runs checks one after another and writes down what each one said, whatever it did."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any, Dict, Iterable, List
+
+from . import SCHEMA, __version__
+from .context import Context
+from .environment import describe
+from .registry import Check, Skip
+
+TEXT_LIMIT = 2000  # characters of any one string: an exception's message can be megabytes
+LIST_LIMIT = 2000  # entries of any one list or object: more than any image has distributions
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCONCLUSIVE = 0, 1, 2, 3
+
+
+def bounded(text: str) -> str:
+    """At most TEXT_LIMIT characters, the cut marked; without lone surrogates, which UTF-8 cannot write."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 4] + " ..."
+
+
+def clean(value: Any) -> Any:
+    """A value that JSON can carry: bounded, and with NaN and infinity as words."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {bounded(str(key)): clean(item) for key, item in list(value.items())[:LIST_LIMIT]}
+    if isinstance(value, (list, tuple)):
+        return [clean(item) for item in list(value)[:LIST_LIMIT]]
+    return bounded(str(value))
+
+
+def announce(what: str) -> None:
+    """Name what runs next on stderr: after a crash the last such line is all that the host has."""
+    sys.stderr.write("torchpair-probe: running {}\n".format(what))
+    sys.stderr.flush()
+
+
+def run_check(check: Check, context: Context) -> Dict[str, Any]:
+    """Run one check. Whatever it raises is an answer: Skip a skip, anything else a fail."""
+    entry: Dict[str, Any] = {"id": check.id, "purpose": check.purpose, "status": "fail", "measured": None}
+    entry.update({"limit": clean(check.limit), "unit": check.unit, "seconds": 0.0, "reason": ""})
+    started = time.perf_counter()
+    try:
+        if check.imports:
+            context.ready()
+        if check.gpu:
+            context.device()
+        outcome = check.run(context)
+        # Only a true True passes: a tensor or a None from a careless check is a fail.
+        entry["status"] = "pass" if outcome.passed is True else "fail"
+        entry["measured"] = clean(outcome.measured)
+        entry["reason"] = bounded(outcome.reason)
+        if entry["status"] == "fail" and not entry["reason"]:
+            entry["reason"] = "measured is not what the limit asks for"
+    except Skip as skip:
+        entry.update({"status": "skip", "needs": skip.needs, "reason": bounded(skip.reason)})
+    except (Exception, SystemExit) as error:
+        entry["reason"] = bounded("{}: {}".format(type(error).__name__, error))
+    entry["seconds"] = round(time.perf_counter() - started, 4)
+    return entry
+
+
+def run(checks: Iterable[Check], context: Context) -> Dict[str, Any]:
+    """Run checks in order and return the whole document."""
+    started = time.perf_counter()
+    entries: List[Dict[str, Any]] = []
+    for check in checks:
+        announce(check.id)
+        entries.append(run_check(check, context))
+    announce("environment")
+    environment = clean(describe(context))
+    return {
+        "schema": SCHEMA,
+        "probe": __version__,
+        "seconds": round(time.perf_counter() - started, 3),
+        "gpu": context.gpu,
+        "environment": environment,
+        "checks": entries,
+    }
+
+
+def exit_code(document: Dict[str, Any]) -> int:
+    """1 when anything failed; 3 when something could not be tried, or nothing was; else 0."""
+    entries = document["checks"]
+    if any(entry["status"] == "fail" for entry in entries):
+        return EXIT_FAILED
+    blocking = {"import", "known-format", "writable-temp"}
+    if document["gpu"] == "require":
+        blocking |= {"gpu", "cuda-build"}
+    if not entries or any(entry.get("needs") in blocking for entry in entries):
+        return EXIT_INCONCLUSIVE
+    return EXIT_OK

@@ -1,0 +1,111 @@
+"""Spec + lock -> the text of a Dockerfile. Pure: the same spec and lock give the same bytes everywhere."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import jinja2
+
+from torchpair import lock as locks
+from torchpair.resolve import LAYERS, UID, Spec, layer_of
+from torchpair.resources import templates_dir
+
+BANNER = "Rendered by torchpair from matrix.yaml: do not edit. `torchpair render` writes it, `torchpair render --check` compares."
+
+# One time for every file of a layer, so that two builds of one lock give one digest: 1 January 2020, UTC.
+EPOCH = 1577836800
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # a Dockerfile is not HTML; what may stand in a value is settled in matrix.py
+    )
+
+
+def dockerfile(spec: Spec, lock: locks.Lock | None, tools: locks.Lock) -> str:
+    """The Dockerfile of a row. lock None: of a row that is not locked yet."""
+    layers: dict[str, list[locks.Locked]] = {layer: [] for layer in LAYERS}
+    for wheel in lock.wheels if lock else ():
+        layers[layer_of(wheel.name)].append(wheel)
+    return _environment().get_template("image.Dockerfile.j2").render(
+        banner=BANNER,
+        spec=spec,
+        lock=lock,
+        layers=layers,
+        tools=tools,
+        project="" if lock else locks.project(spec),
+        site=f"/opt/venv/lib/python{spec.python}/site-packages",
+        labels=labels(spec),
+        expect=json.dumps(expectation(spec, lock), sort_keys=True),
+        uid=UID,
+        epoch=EPOCH,
+    )
+
+
+def labels(spec: Spec) -> dict[str, str]:
+    """OCI labels (https://specs.opencontainers.org/image-spec/annotations/), then torchpair's own."""
+    files = f", torchcodec {spec.torchcodec}" if spec.torchcodec else ""
+    cuda = "CPU" if spec.cuda == "cpu" else f"CUDA {spec.cuda}"
+    return {
+        "org.opencontainers.image.title": "torchpair",
+        "org.opencontainers.image.description": f"torch {spec.torch} and torchaudio {spec.torchaudio}{files}, {cuda}, Python {spec.python}",
+        "org.opencontainers.image.version": spec.tag,
+        "org.opencontainers.image.base.name": spec.image,
+        **spec.labels,
+    }
+
+
+def expectation(spec: Spec, lock: locks.Lock | None) -> dict[str, object]:
+    """What the probe is told to find: versions, architectures, every package of the lock."""
+    return {
+        "versions": spec.versions,
+        "sm": None if spec.sm is None else list(spec.sm),
+        "lock": lock.versions if lock else None,
+    }
+
+
+def file_name(spec: Spec) -> str:
+    """Where a rendered Dockerfile lies, below the folder of rendered files."""
+    return f"{spec.name}/{'local.' if spec.base == 'local' else ''}Dockerfile"
+
+
+def drift(folder: Path, rendered: Mapping[str, str]) -> list[str]:
+    """A unified diff for each file below `folder` that differs from what would be rendered, is missing or is left over."""
+    diffs = []
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*Dockerfile")} if folder.is_dir() else set()
+    for name in sorted(present | rendered.keys()):
+        old = (folder / name).read_text(encoding="utf-8") if name in present else ""
+        new = rendered.get(name, "")
+        if old != new:
+            lines = difflib.unified_diff(old.splitlines(), new.splitlines(), f"{folder.name}/{name}", "rendered now", lineterm="")
+            diffs.append("\n".join(lines) or f"{folder.name}/{name}: only its line ends differ")
+    return diffs
+
+
+def write(folder: Path, rendered: Mapping[str, str]) -> list[str]:
+    """Write what differs, remove what is left over; the names that changed."""
+    changed = []
+    for name, text in rendered.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(name)
+    for path in folder.rglob("*Dockerfile"):
+        name = path.relative_to(folder).as_posix()
+        if name not in rendered:
+            path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+            changed.append(name)
+    return changed
