@@ -44,8 +44,7 @@ LOCAL_SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 
 # As nvidia/cuda has them: the container toolkit reads the last two, and puts its programs where PATH begins.
 ENVIRONMENT = {
-    "PATH": "/usr/local/nvidia/bin:/usr/local/cuda/bin:"
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": "/usr/local/nvidia/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "NVIDIA_VISIBLE_DEVICES": "all",
     "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
 }
@@ -239,7 +238,7 @@ def _held(engine: Engine, reference: str) -> bool:
     except docker.errors.ImageNotFound:
         return False
     except (docker.errors.DockerException, OSError) as error:
-        raise EngineError("the Docker engine does not answer", where=engine.host, why=str(error)) from error
+        raise EngineError(f"the engine cannot say whether it has {reference}", where=engine.host, why=str(error)) from error
     return True
 
 

@@ -225,11 +225,14 @@ def _where() -> tuple[str, str | None]:
     """The engine's address, and what named it when the user did."""
     if host := os.environ.get("DOCKER_HOST"):
         return host, "DOCKER_HOST"
+    name = os.environ.get("DOCKER_CONTEXT")
     try:
-        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+        context = ContextAPI.get_context(name)
     except (docker.errors.DockerException, OSError, ValueError) as error:
         raise EngineError("the docker context cannot be read", why=str(error), remedy="docker context ls") from error
-    if context is None or context.name == "default":
+    if context is None:
+        raise EngineError(f"there is no docker context {name or 'of the current name'}", remedy="docker context ls")
+    if context.name == "default":
         return f"unix://{SOCKET}", None
     if context.TLSConfig:
         raise EngineError(

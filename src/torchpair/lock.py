@@ -101,6 +101,14 @@ def read(spec: Spec, folder: Path) -> Lock | None:
     return lock
 
 
+def read_stale(spec: Spec, folder: Path) -> Lock | None:
+    """A lock that answers another question, for the versions worth keeping; None when it cannot be read."""
+    try:
+        return _parse(path_of(spec, folder), spec.name)
+    except LockError:
+        return None
+
+
 def read_tools(folder: Path) -> Lock:
     """The lock of the build stages' own tools. Raises LockError when there is none."""
     lock = _parse(folder / "tools.txt", "--tools")

@@ -81,25 +81,22 @@ def outcome(report: Report, path: Path | None, seconds: float | None = None) -> 
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
-    """The final table, with a line under it that counts images and checks."""
-    grid = Table(caption_justify="left", caption_style="", pad_edge=False)
-    grid.add_column("row", overflow="fold")
-    grid.add_column("size", justify="right", no_wrap=True)
-    grid.add_column("verdict", overflow="fold", ratio=1)
-    grid.add_column("seconds", justify="right", no_wrap=True)
-    grid.add_column("report", overflow="fold")
+    """The final table; under it a line per image that is not healthy, and one that counts images and checks."""
+    grid = Table(caption_justify="left", caption_style="")
+    for name in ("row", "size", "verdict", "seconds", "report"):
+        number = name in ("size", "seconds")
+        grid.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    under = Text()
     for item in outcomes:
-        symbol, style = VERDICTS.get(item.verdict, ("?", "yellow"))
+        symbol, style = VERDICTS.get(item.verdict, VERDICTS["inconclusive"])
         # Text, not markup: a reason such as "[red]" is to be read, not obeyed.
-        row = Text(plain(item.row), style="bold")
-        if item.base:
-            row.append(f"\n{plain(item.base)}", style="dim not bold")
+        row = Text.assemble((plain(item.row), "bold"), (f"\n{plain(item.base)}" if item.base else "", "dim"))
         verdict = Text(f"{symbol} {plain(item.verdict)}", style=style)
-        if item.note:
-            verdict.append(f"\n{plain(item.note)}", style="not bold default")
         path = Text(plain(item.report) if item.report else ABSENT)
         grid.add_row(row, Text(size(item.size)), verdict, Text(f"{item.seconds:.1f}"), path)
-    grid.caption = Text(summary(outcomes))
+        if item.note:
+            under.append(f"{symbol} {plain(item.row)}: ", style=style).append(f"{plain(item.note)}\n")
+    grid.caption = under.append(summary(outcomes))
     return grid
 
 
@@ -224,15 +221,14 @@ def headline(reports: Sequence[Report]) -> str:
         return "No image was checked."
     healthy = sum(report.verdict == "healthy" for report in reports)
     text = f"torch and torchaudio are proven to work together in {healthy or 'none'} of {_count(len(reports), 'image')}"
-    without = [report for report in reports if report.skipped_gpu]
+    proven = [report for report in reports if report.verdict == "healthy"]
+    without = [report for report in proven if report.skipped_gpu]
     if without:
-        missing = sum(report.skipped_gpu for report in without)
-        return (
-            f"{text}; not proven: their work on a GPU in {_count(len(without), 'image')}, "
-            f"where {_count(missing, 'GPU check')} could not run."
-        )
-    on_gpu = healthy and all(any(c.id.startswith("cuda.") and c.status == "pass" for c in r.checks) for r in reports)
-    return f"{text}, on the GPU too." if on_gpu else f"{text}."
+        images = "in all of them" if len(without) == len(proven) > 1 else f"in {_count(len(without), 'image')}"
+        missing = _count(sum(report.skipped_gpu for report in without), "GPU check")
+        return f"{text}; not proven: their work on a GPU {images}, where {missing} could not run."
+    on_gpu = all(any(c.id.startswith("cuda.") and c.status == "pass" for c in r.checks) for r in proven)
+    return f"{text}, on a GPU too." if proven and on_gpu else f"{text}."
 
 
 def _view(report: Report, anchor: str) -> dict[str, Any]:
@@ -253,6 +249,8 @@ def _view(report: Report, anchor: str) -> dict[str, Any]:
         "facts": _facts(report),
         "checks": sorted(checks, key=lambda view: order.get(view["kind"], 2)),
         "cells": {view["id"]: view for view in checks},
+        "failed_checks": [view for view in checks if view["kind"] == "fail"],
+        "stuck": _by_reason(view for view in checks if view["kind"] == "open"),
         "log": "" if report.verdict == "healthy" else report.log[-LOG_SHOWN:],
     }
 
@@ -268,19 +266,31 @@ def _check_view(report: Report, check: CheckResult, anchor: str) -> dict[str, An
         "word": {"pass": "passed", "fail": "failed", "skip": "not run"}[check.status],
         "reason": check.reason or "",
         "seconds": f"{check.seconds:.2f} s" if check.seconds >= 0.01 else "under 0.01 s",
-        "numbers": [] if check.status == "skip" else _numbers(check),
+        "numbers": _numbers(check),
+        # A sentence that limits several numbers stands above them, not beside each.
+        "unit": (check.unit or "") if isinstance(check.measured, Mapping) else "",
+        "rule": value(check.limit) if isinstance(check.measured, Mapping) and isinstance(check.limit, str) else "",
     }
 
 
+def _by_reason(views: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """One import error stops twenty checks: they are told once, with their names."""
+    reasons: dict[str, list[dict[str, Any]]] = {}
+    for view in views:
+        reasons.setdefault(view["reason"], []).append(view)
+    return reasons
+
+
 def _numbers(check: CheckResult) -> list[tuple[str, str, str]]:
-    """(name, measured, limit) of every number, or one nameless line when there is only one."""
-    measured, limit, unit = check.measured, check.limit, check.unit or ""
+    """(name, measured, limit) of every number, or one nameless line, with the unit, when there is only one."""
+    measured, limit, unit = check.measured, check.limit, check.unit
+    if check.status == "skip" or (measured is None and limit is None):
+        return []
     if not isinstance(measured, Mapping):
-        return [] if measured is None and limit is None else [("", value(measured, unit), value(limit, unit))]
+        return [("", value(measured, unit), value(limit, unit))]
     limits = limit if isinstance(limit, Mapping) else {}
     names = [name for name in limits if name in measured] + [name for name in measured if name not in limits]
-    lines = [(name, value(measured[name], unit), value(limits.get(name), unit)) for name in names]
-    return lines if isinstance(limit, Mapping) or limit is None else [("", "", value(limit)), *lines]
+    return [(name, value(measured[name]), value(limits.get(name))) for name in names]
 
 
 def _against(check: CheckResult) -> str:
@@ -320,7 +330,8 @@ def value(obj: Any, unit: str | None = "") -> str:
     if isinstance(obj, (list, tuple)):
         return plain(", ".join(item if isinstance(item, str) else value(item) for item in obj[:100]))
     if isinstance(obj, Mapping):
-        return plain(", ".join(f"{key} {value(item, unit)}" for key, item in obj.items()))
+        numbers = ", ".join(f"{key} {value(item)}" for key, item in obj.items())
+        return plain(f"{numbers} ({unit})" if unit else numbers)
     return plain(obj if isinstance(obj, str) else json.dumps(obj))
 
 

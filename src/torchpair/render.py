@@ -85,11 +85,16 @@ def drift(folder: Path, rendered: Mapping[str, str]) -> list[str]:
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*Dockerfile")} if folder.is_dir() else set()
     for name in sorted(present | rendered.keys()):
         old = (folder / name).read_text(encoding="utf-8") if name in present else ""
-        new = rendered.get(name, "")
-        if old != new:
-            lines = difflib.unified_diff(old.splitlines(), new.splitlines(), f"{folder.name}/{name}", "rendered now", lineterm="")
-            diffs.append("\n".join(lines) or f"{folder.name}/{name}: only its line ends differ")
+        diffs += diff(f"{folder.name}/{name}", old, rendered.get(name, ""))
     return diffs
+
+
+def diff(name: str, old: str, new: str) -> list[str]:
+    """A unified diff in a list of its own, or nothing when the texts are the same."""
+    if old == new:
+        return []
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), name, "rendered now", lineterm="")
+    return ["\n".join(lines) or f"{name}: only its line ends differ"]
 
 
 def write(folder: Path, rendered: Mapping[str, str]) -> list[str]:

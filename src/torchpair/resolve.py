@@ -91,12 +91,12 @@ class Spec:
 
     @property
     def versions(self) -> dict[str, str | None]:
-        """What the running image must report."""
+        """What the running image must report; None: nothing of that kind."""
         return {
             "torch": self.torch,
             "torchaudio": self.torchaudio,
             "torchcodec": self.torchcodec,
-            "cuda": self.cuda,
+            "cuda": None if self.cuda == "cpu" else self.cuda,
             "python": self.python,
         }
 

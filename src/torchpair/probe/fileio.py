@@ -41,7 +41,10 @@ def _no_backend(context: Context, error: Exception) -> str:
             return "torchcodec is not installed, and torchaudio needs it from 2.9 on to load and save; " + said
         needs = "which needs a matching torch and FFmpeg's shared libraries"
         return "through torchcodec {}, {}: {}".format(version, needs, said)
-    return "by the backends {}: {}".format(context.torchaudio.list_audio_backends(), said)
+    backends = context.torchaudio.list_audio_backends()
+    if not backends:
+        return "no backend: FFmpeg's shared libraries, libsox and the soundfile package are all missing; " + said
+    return "by the backends {}: {}".format(", ".join(backends), said)
 
 
 def in_folder(context: Context, work: Callable[[Path], Outcome]) -> Outcome:

@@ -19,9 +19,15 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCONCLUSIVE = 0, 1, 2, 3
 
 
 def bounded(text: str) -> str:
-    """At most TEXT_LIMIT characters, the cut marked; without lone surrogates, which UTF-8 cannot write."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 4] + " ..."
+    """One line of at most TEXT_LIMIT characters, cut in the middle: a long message has its cause at one of its ends.
+
+    Lone surrogates, which no UTF-8 can carry, become question marks.
+    """
+    text = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+    if len(text) <= TEXT_LIMIT:
+        return text
+    half = TEXT_LIMIT // 2 - 3
+    return "{} ... {}".format(text[:half], text[-half:])
 
 
 def clean(value: Any) -> Any:

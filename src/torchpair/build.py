@@ -1,0 +1,201 @@
+"""Specs -> images, through `docker buildx bake`. One call per row: rows share what they share in BuildKit, which works
+once on a step that two calls ask for at a time, and a row that fails takes no other with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import docker.errors
+
+from torchpair import plan
+from torchpair.engine import Engine
+from torchpair.progress import Progress
+from torchpair.resolve import Spec
+
+# Certificates of this machine, for downloads behind a proxy that opens TLS. They go in as a secret, never into a layer.
+CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+CA_DEFAULT = "/etc/ssl/certs/ca-certificates.crt"
+TAIL = 12
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one row: an image, or the reason why there is none."""
+
+    spec: Spec
+    image_id: str | None
+    size: int | None  # bytes, unpacked
+    seconds: float
+    changed: bool  # False: the image was there already, the same to the last byte
+    error: str | None
+    log: Path
+
+
+def ca_bundle() -> Path | None:
+    """This machine's certificates: what the environment names, else the distribution's bundle."""
+    for name in CA_VARIABLES:
+        path = Path(os.environ.get(name) or "/nonexistent")
+        if path.is_file():
+            return path
+    return Path(CA_DEFAULT) if Path(CA_DEFAULT).is_file() else None
+
+
+def images(engine: Engine, specs: Sequence[Spec], folder: Path, logs: Path, progress: Progress, jobs: int) -> list[Built]:
+    """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row."""
+    logs.mkdir(parents=True, exist_ok=True)
+    running: list[subprocess.Popen[str]] = []
+    pool = ThreadPoolExecutor(max_workers=max(1, jobs))
+    try:
+        futures = [pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running) for spec in specs]
+        return [future.result() for future in futures]
+    except BaseException:  # Ctrl-C too: buildx cancels its build when it is ended
+        for process in list(running):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one(engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, running: list[subprocess.Popen[str]]) -> Built:
+    began = time.monotonic()
+    before = image(engine, spec.reference)
+    argv = [*engine.buildx, "bake", "--file", plan.BAKE_FILE, "--progress", "rawjson", "--load"]
+    bundle = ca_bundle()
+    if bundle:
+        argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
+    mirror = os.environ.get("UV_PYTHON_INSTALL_MIRROR")
+    if mirror and spec.python_from == "uv":
+        argv += ["--set", f"*.args.UV_PYTHON_INSTALL_MIRROR={mirror}"]
+    argv.append(plan.target(spec))
+    steps = Steps(spec.name, progress)
+    with log.open("w", encoding="utf-8") as out:
+        process = subprocess.Popen(
+            argv, cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, errors="replace",
+        )  # fmt: skip
+        running.append(process)
+        assert process.stderr is not None
+        steps.follow(process.stderr, out)
+        code = process.wait()
+        running.remove(process)
+    seconds = time.monotonic() - began
+    after = image(engine, spec.reference) if code == 0 else None
+    if after is None:
+        error = steps.failure or f"buildx ended with {code}"
+        progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
+        return Built(spec, None, None, seconds, False, error, log)
+    changed = before is None or before[0] != after[0]
+    progress.end(spec.name, f"built in {seconds:.0f} s" if changed else f"unchanged ({seconds:.1f} s)")
+    return Built(spec, after[0], after[1], seconds, changed, None, log)
+
+
+def image(engine: Engine, reference: str) -> tuple[str, int] | None:
+    """Id and size of an image in the engine, or None."""
+    with closing(engine.client()) as client:
+        try:
+            attributes = client.images.get(reference).attrs
+        except docker.errors.ImageNotFound:
+            return None
+    return str(attributes["Id"]), int(attributes["Size"])
+
+
+@dataclass
+class Steps:
+    """Follows what buildx prints with --progress rawjson: vertices (steps) with their times, logs and errors."""
+
+    row: str
+    progress: Progress
+    names: dict[str, str] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    tails: dict[str, list[str]] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    failure: str | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def follow(self, stream: IO[str], out: IO[str]) -> None:
+        """Read to the end; everything is also written to the log as plain text."""
+        words: list[str] = []  # of buildx itself, outside its JSON: a bake file it does not like, no such engine
+        for line in stream:
+            try:
+                status = json.loads(line)
+            except ValueError:
+                status = None
+            if not isinstance(status, dict):
+                out.write(line)
+                words = [*words, line.strip()][-TAIL:]
+                continue
+            for vertex in status.get("vertexes") or ():
+                self._vertex(vertex, out)
+            for entry in status.get("logs") or ():
+                self._log(entry, out)
+        if self.failure is None and words:
+            self.failure = "\n    ".join(word for word in words if word)
+
+    def _vertex(self, vertex: dict[str, Any], out: IO[str]) -> None:
+        digest, name = str(vertex.get("digest")), str(vertex.get("name", ""))
+        if digest not in self.names:
+            self.names[digest] = name
+            out.write(f"--- {name}\n")
+        if vertex.get("error") and "context canceled" not in str(vertex["error"]) and self.failure is None:
+            tail = "\n    ".join(self.tails.get(digest, []))
+            self.failure = f"{_short(name)}: {vertex['error']}\n    {tail}".rstrip()
+            out.write(f"!!! {name}: {vertex['error']}\n")
+        if vertex.get("completed") and digest not in self.done:
+            self.done.add(digest)
+            seconds = _seconds(vertex)
+            stage = _stage(name)
+            if stage and not vertex.get("cached"):
+                self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+                self.progress.stage(self.row, _short(name), seconds)
+            out.write(f"=== {name}: {'cached' if vertex.get('cached') else f'{seconds:.1f} s'}\n")
+        self.progress.step(self.row, _short(name), len(self.done), len(self.names))
+
+    def _log(self, entry: dict[str, Any], out: IO[str]) -> None:
+        try:
+            text = base64.b64decode(entry.get("data") or "").decode("utf-8", "replace")
+        except ValueError:
+            return
+        out.write(text)
+        tail = self.tails.setdefault(str(entry.get("vertex")), [])
+        tail += [line for line in text.splitlines() if line.strip()]
+        del tail[:-TAIL]
+
+
+def _stage(name: str) -> str | None:
+    match = re.match(r"\[(?:[^\]]*?)([a-z]+) +\d+/\d+\]", name)
+    return match[1] if match else ("export" if name.startswith("exporting") else None)
+
+
+def _short(name: str) -> str:
+    """A step's name for one line: its stage, and the command without mounts and quotes."""
+    match = re.match(r"\[(?:[^\]]*? )?([a-z]+) +\d+/\d+\] (.*)", name, re.DOTALL)
+    if not match:
+        return name.splitlines()[0][:100] if name else ""
+    command = re.sub(r"--mount=\S+\s*", "", match[2])
+    words = " ".join(re.sub(r"[\\\s]+", " ", command).split())
+    return f"{match[1]}: {words[:80]}"
+
+
+def _seconds(vertex: dict[str, Any]) -> float:
+    from datetime import datetime
+
+    def moment(text: str) -> datetime:
+        # RFC 3339 with up to nine digits; datetime of Python 3.10 reads three or six.
+        return datetime.fromisoformat(re.sub(r"(\.\d{1,6})\d*", lambda m: m[1].ljust(7, "0"), text).replace("Z", "+00:00"))
+
+    try:
+        return max(0.0, (moment(vertex["completed"]) - moment(vertex["started"])).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return 0.0

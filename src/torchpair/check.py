@@ -1,0 +1,240 @@
+"""An image -> a Report: testcontainers starts the image in a cage, the probe runs inside, its answer is judged here.
+
+The probe is this torchpair's own, copied in: what an image carries, or prints about itself, is not trusted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tarfile
+import time
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import requests.exceptions
+from docker.models.containers import Container
+from docker.types import DeviceRequest, LogConfig, Mount
+
+from torchpair import render
+from torchpair import report as reports
+from torchpair.engine import Engine
+from torchpair.errors import EngineError, TorchpairError
+from torchpair.lock import Lock
+from torchpair.report import CheckResult, GpuMode, Report
+from torchpair.resolve import Spec
+
+# Its reaper is an image on Docker Hub, which many machines cannot reach; the context manager cleans up here.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+from testcontainers.core.container import DockerContainer  # noqa: E402
+
+HOME = "/run/torchpair"  # an anonymous volume: the one place that can be written from outside under a read-only root
+SECONDS = 300.0
+MEMORY = "8g"  # a CUDA context with all its modules takes several GB of host memory
+PIDS = 512
+OUTPUT = "8m"
+LABELS = ("torch", "torchaudio", "torchcodec", "cuda", "python")
+
+# Waits for the files, then becomes the probe. `sh` because a base image may have nothing else.
+_START = (
+    f"until [ -e {HOME}/go ]; do sleep 0.05; done; "
+    "for p in python python3; do command -v $p >/dev/null && "
+    f'exec $p {HOME}/probe.pyz --gpu "$1" --expect {HOME}/expect.json; done; '
+    'echo "torchpair-probe: no python in this image" >&2; exit 127'
+)
+_RUNNING = re.compile(r"torchpair-probe: running (\S+)")
+
+
+def gpu_request(engine: Engine) -> tuple[list[DeviceRequest], str]:
+    """What to ask of the engine so that a container sees its GPUs, and how that was found out; [] when it has none."""
+    with closing(engine.client()) as client:
+        info = client.info()
+    # The NVIDIA runtime registered with the engine: https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/
+    if "nvidia" in (info.get("Runtimes") or {}):
+        return [DeviceRequest(count=-1, capabilities=[["gpu"]])], "the engine has the NVIDIA runtime"
+    # CDI devices that the engine lists itself (Docker 28.2 and later, API 1.50).
+    devices = [str(device.get("ID", "")) for device in info.get("DiscoveredDevices") or () if isinstance(device, dict)]
+    if any(device.startswith("nvidia.com/gpu=") for device in devices):
+        return [DeviceRequest(driver="cdi", device_ids=["nvidia.com/gpu=all"])], "the engine lists NVIDIA's CDI devices"
+    return [], "the engine has neither the NVIDIA runtime nor NVIDIA's CDI devices"
+
+
+def image(
+    engine: Engine,
+    reference: str,
+    *,
+    probe: Path,
+    probe_sha256: str,
+    spec: Spec | None = None,
+    lock: Lock | None = None,
+    gpu: GpuMode = "auto",
+    seconds: float = SECONDS,
+    memory: str = MEMORY,
+) -> Report:
+    """Check one image. spec and lock: what a row expects; without them only what the image says of itself.
+
+    seconds, memory: the cage's limits. Raises EngineError when the image is not there or cannot be started at all.
+    """
+    began, started = time.monotonic(), datetime.now(timezone.utc)
+    attributes = _inspect(engine, reference)
+    said = attributes.get("Config", {}).get("Labels") or {}
+    expect: dict[str, object] = dict(render.expectation(spec, lock)) if spec else {}
+    # "none" and "cpu" are a label's words for what a running image does not have.
+    labels = {
+        name: None if (text := said[f"torchpair.{name}"]) in ("none", "cpu") else text
+        for name in LABELS
+        if f"torchpair.{name}" in said
+    }
+    if spec or labels:
+        expect["labels"] = labels
+    files = {"probe.pyz": probe.read_bytes(), "expect.json": json.dumps(expect).encode(), "go": b""}
+    requests_gpu, how = ([], "") if gpu == "off" else gpu_request(engine)
+    answer = _run(engine, reference, files, gpu, requests_gpu, seconds, memory)
+    if answer.refused and requests_gpu and gpu == "auto":
+        # The engine promises GPUs and cannot hand one over: the CPU's part can still be checked.
+        answer = _run(engine, reference, files, gpu, [], seconds, memory)
+    if answer.refused:
+        raise EngineError(f"the engine cannot start {reference}", why=answer.refused, remedy=how or None)
+    environment, checks = _judge(answer)
+    return Report(
+        row=spec.name if spec else said.get("torchpair.row"),
+        image=reference,
+        image_id=str(attributes["Id"]),
+        base=said.get("torchpair.base"),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - began, 3),
+        gpu=gpu,
+        environment=environment,
+        checks=checks,
+        size=int(attributes["Size"]),
+        probe=probe_sha256,
+        log=answer.stderr,
+    )
+
+
+def _inspect(engine: Engine, reference: str) -> dict[str, Any]:
+    with closing(engine.client()) as client:
+        try:
+            return dict(client.images.get(reference).attrs)
+        except docker.errors.ImageNotFound as error:
+            raise EngineError(f"no image {reference} in the engine", remedy=f"docker pull {reference}, or build it") from error
+        except docker.errors.APIError as error:
+            raise EngineError(f"the engine refuses {reference!r}", why=str(error.explanation or error)) from error
+
+
+class _Answer:
+    """What came out of a container."""
+
+    stdout = ""
+    stderr = ""
+    code: int | None = None
+    late = False
+    out_of_memory = False
+    refused: str | None = None
+
+
+def _run(
+    engine: Engine,
+    reference: str,
+    files: dict[str, bytes],
+    gpu: GpuMode,
+    devices: list[DeviceRequest],
+    seconds: float,
+    memory: str,
+) -> _Answer:
+    answer = _Answer()
+    container = (
+        DockerContainer(reference, docker_client_kw={"base_url": engine.host})
+        .with_command([_START, "sh", gpu])
+        .with_tmpfs_mount("/tmp", "1g")
+        .with_kwargs(
+            entrypoint=["sh", "-c"],
+            network_mode="none",
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            pids_limit=PIDS,
+            mem_limit=memory,
+            memswap_limit=memory,
+            init=False,
+            mounts=[Mount(HOME, None, type="volume")],
+            log_config=LogConfig(type="json-file", config={"max-size": OUTPUT, "max-file": "1"}),
+            device_requests=devices or None,
+        )
+    )
+    try:
+        container.start()
+    except docker.errors.APIError as error:
+        container.stop()
+        answer.refused = str(error.explanation or error)
+        return answer
+    try:
+        inside: Container = container.get_wrapped_container()
+        inside.put_archive(HOME, _tar(files))
+        try:
+            answer.code = int(inside.wait(timeout=seconds)["StatusCode"])
+        except (requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout):
+            answer.late = True
+            inside.kill()
+            inside.wait(timeout=30)
+        inside.reload()
+        answer.out_of_memory = bool(inside.attrs["State"].get("OOMKilled"))
+        answer.stdout = inside.logs(stdout=True, stderr=False).decode("utf-8", "replace")
+        answer.stderr = inside.logs(stdout=False, stderr=True).decode("utf-8", "replace")
+    finally:
+        container.stop()
+    return answer
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    """A tar of files for everyone to read, in the order given: the last one is the sign to start."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o644
+            tar.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _judge(answer: _Answer) -> tuple[dict[str, Any], tuple[CheckResult, ...]]:
+    """Environment and checks of an answer; the first check says whether the probe came to its end."""
+    running = _RUNNING.findall(answer.stderr)
+    during = f" during {running[-1][:80]}" if running else ""
+    if answer.late:
+        return {}, (_finished("skip", answer, f"the time limit was reached{during}", "time"),)
+    if answer.out_of_memory:
+        return {}, (_finished("skip", answer, f"the memory limit was reached{during}", "memory"),)
+    if answer.code == 127:
+        return {}, (_finished("skip", answer, "there is no Python in this image", "python"),)
+    if answer.code not in (0, 1, 3):
+        signal = f" (signal {answer.code - 128})" if answer.code and answer.code > 128 else ""
+        return {}, (_finished("fail", answer, f"the probe ended with {answer.code}{signal}{during}"),)
+    try:
+        body = reports.parse(answer.stdout, "probe")
+        if not isinstance(body, dict) or body.get("schema") != "torchpair.probe/1":
+            raise TorchpairError("not an answer of the probe")
+        environment = body.get("environment")
+        checks = reports.checks_from_json(body.get("checks"), "probe.checks")
+    except TorchpairError as error:
+        return {}, (_finished("skip", answer, f"what the image printed cannot be read: {error.what}", "answer"),)
+    return (environment if isinstance(environment, dict) else {}), (_finished("pass", answer, None), *checks)
+
+
+def _finished(status: reports.Status, answer: _Answer, reason: str | None, needs: str | None = None) -> CheckResult:
+    return CheckResult(
+        id="probe.finished",
+        purpose="The probe came to its end: no crash, no limit reached, a readable answer.",
+        status=status,
+        measured={"exit": answer.code},
+        limit="exit code 0, 1 or 3 and one JSON document",
+        unit=None,
+        seconds=0.0,
+        reason=reason,
+        needs=needs,
+    )

@@ -1,0 +1,225 @@
+"""The command line. `torchpair images` is the whole way; the other commands are its steps.
+
+What a command needs is imported inside it, so that `torchpair --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from torchpair import __version__
+from torchpair.errors import EXIT_BUILD_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, EngineError, TorchpairError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from torchpair.workspace import Workspace
+
+EPILOG = "Exit codes: 0 all healthy, 1 an image is unhealthy, 2 the matrix or the command line is wrong, 3 inconclusive, 4 a build failed."
+
+matrix_option = click.option(
+    "--matrix", "-m", "file", type=click.Path(path_type=Path), default=Path("matrix.yaml"), show_default=True, help="The matrix file."
+)
+base_option = click.option(
+    "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
+    help="nvidia/cuda images, a Debian made on this machine, or whichever can be had.",
+)  # fmt: skip
+gpu_option = click.option(
+    "--gpu", type=click.Choice(["auto", "require", "off"]), default="auto", envvar="GPU", show_default=True,
+    help="auto: use GPUs where the engine has them; require: inconclusive without one.",
+)  # fmt: skip
+
+
+def main() -> None:
+    """The console script: TorchpairError becomes a few plain lines and an exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except TorchpairError as error:
+        click.echo(f"torchpair: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        click.echo("torchpair: stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)
+@click.version_option(__version__, prog_name="torchpair")
+def cli() -> None:
+    """Docker images in which torch and torchaudio are a proven pair."""
+
+
+def _workspace(file: Path) -> Workspace:
+    from torchpair.workspace import Workspace
+
+    return Workspace(file)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # In a pipe a table must not be folded to 80 columns: a program reads it.
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def _say(line: str) -> None:
+    click.echo(line)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[ROW]...")
+@matrix_option
+@base_option
+@gpu_option
+@click.option("--all", "everything", is_flag=True, help="Every row, not only the default ones.")
+@click.option("--jobs", "-j", type=click.IntRange(1, 64), default=2, show_default=True, help="Rows built at a time.")
+@click.option("--again", is_flag=True, help="Check also what has a report already.")
+def images(names: tuple[str, ...], file: Path, base: str, gpu: Any, everything: bool, jobs: int, again: bool) -> None:
+    """Build and prove images: the default rows, or those named.
+
+    Finds or starts a Docker engine, picks a base, settles versions, renders, builds, checks, and ends with a table
+    and a report for every image below reports/.
+    """
+    from torchpair.factory import make
+
+    sys.exit(make(_workspace(file), names, base=base, gpu=gpu, everything=everything, jobs=jobs, again=again, console=_console()))
+
+
+@cli.command()
+@click.argument("target", metavar="IMAGE|ROW")
+@matrix_option
+@base_option
+@gpu_option
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
+@click.option("--timeout", type=click.FloatRange(1, 7200), default=300.0, show_default=True, help="Seconds until the check is given up.")
+@click.option("--memory", default="8g", show_default=True, help="Memory limit of the container.")
+def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: float, memory: str) -> None:
+    """Run the health check in one image: a row of the matrix, or any image the engine has.
+
+    The image runs caged: no network, no capabilities, a read-only root, limits on memory, processes and time.
+    """
+    import json
+
+    from torchpair import check as checks
+    from torchpair import engine as engines
+    from torchpair import present
+    from torchpair import report as reports
+    from torchpair.factory import spec_of
+
+    try:
+        engine = engines.find()
+        if engine is None:
+            raise EngineError("no Docker engine answers", remedy="torchpair engine start")
+        os.environ["DOCKER_HOST"] = engine.host
+        workspace = _workspace(file)
+        spec = spec_of(workspace, target, base, engine)
+        probe, digest = workspace.probe()
+        report = checks.image(
+            engine, spec.reference if spec else target, probe=probe, probe_sha256=digest, spec=spec,
+            lock=workspace.lock(spec) if spec else None, gpu=gpu, seconds=timeout, memory=memory,
+        )  # fmt: skip
+    except EngineError as error:
+        # Nothing was learned about the image.
+        error.exit_code = EXIT_INCONCLUSIVE
+        raise
+    path = reports.save(report, workspace.reports)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        console = _console()
+        console.print(present.checks_table(report))
+        console.print(present.table([present.outcome(report, path)]))
+    sys.exit({"healthy": EXIT_OK, "unhealthy": EXIT_UNHEALTHY}.get(report.verdict, EXIT_INCONCLUSIVE))
+
+
+@cli.command()
+@matrix_option
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; show a diff and end with 2 when a file is not up to date.")
+def render(file: Path, only_check: bool) -> None:
+    """Write dockerfiles/ and docker-bake.json from the matrix and its locks."""
+    workspace = _workspace(file)
+    if only_check:
+        diffs = workspace.drift()
+        if diffs:
+            click.echo("\n".join(diffs))
+            raise TorchpairError(f"{len(diffs)} rendered files are not up to date", remedy="torchpair render")
+        click.echo("Every rendered file is up to date.")
+        return
+    changed = workspace.write_rendered()
+    click.echo("\n".join(f"wrote {name}" for name in changed) or "Every rendered file was up to date.")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[ROW]...")
+@matrix_option
+@click.option("--check", "only_check", is_flag=True, help="Change nothing, ask no index; end with 2 when a lock is missing or stale.")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those locked before.")
+@click.option("--tools", is_flag=True, help="Also the lock of what the build stages install.")
+def lock(names: tuple[str, ...], file: Path, only_check: bool, upgrade: bool, tools: bool) -> None:
+    """Settle exact versions with sha256 in locks/<row>.txt (uv resolves), for the rows named or for all."""
+    workspace = _workspace(file)
+    wanted = {row.name for row in workspace.choose(names, everything=True)}
+    specs = {spec.name: spec for spec in workspace.everywhere() if spec.name in wanted}
+    failed = []
+    if tools and not only_check:
+        workspace.make_tools_lock()
+    for name, spec in specs.items():
+        try:
+            if only_check:
+                found = workspace.lock(spec)
+                click.echo(f"{name}: {'locked' if found else 'not locked'}")
+                failed += [] if found or spec.index != "pypi" else [name]
+            else:
+                click.echo(f"{name}: {len(workspace.make_lock(spec, upgrade).wheels)} wheels")
+        except TorchpairError as error:
+            click.echo(f"{name}: {error}", err=True)
+            failed.append(name)
+    if failed:
+        raise TorchpairError(f"{len(failed)} of {len(specs)} rows are not locked", why=", ".join(failed), remedy="torchpair lock ROW")
+
+
+@cli.group()
+def engine() -> None:
+    """The Docker engine that images are built with."""
+
+
+@engine.command()
+def start() -> None:
+    """Find a Docker engine, or start one where that is possible (root, on Debian or Ubuntu)."""
+    from torchpair import engine as engines
+
+    found = engines.ensure(_say)
+    click.echo(f"Docker {found.version} answers on {found.host}.")
+
+
+@engine.command()
+def stop() -> None:
+    """Stop the engine that torchpair started; any other is left alone."""
+    from torchpair import engine as engines
+
+    if not engines.stop(_say):
+        click.echo("No engine that torchpair started is running.")
+
+
+@cli.command()
+@matrix_option
+def plan(file: Path) -> None:
+    """Write docker-bake.json and its build context, for a build with plain `docker buildx bake`."""
+    workspace = _workspace(file)
+    workspace.write_rendered()
+    path, digest = workspace.probe()
+    click.echo(f"docker-bake.json is up to date; {path} packed (sha256 {digest[:12]}).")
+
+
+if __name__ == "__main__":
+    main()

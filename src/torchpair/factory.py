@@ -1,0 +1,209 @@
+"""`make images`: the whole way from a matrix to proven images, and the table at its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchpair import base as bases
+from torchpair import build, check, present, progress
+from torchpair import engine as engines
+from torchpair import report as reports
+from torchpair.build import Built
+from torchpair.engine import Engine
+from torchpair.errors import (
+    EXIT_BUILD_FAILED,
+    EXIT_INCONCLUSIVE,
+    EXIT_OK,
+    EXIT_UNHEALTHY,
+    EngineError,
+    ResolveError,
+    TorchpairError,
+)
+from torchpair.matrix import Row
+from torchpair.present import Outcome
+from torchpair.report import GpuMode, Report
+from torchpair.resolve import Spec
+from torchpair.workspace import BASES, Workspace
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def make(
+    workspace: Workspace,
+    names: Sequence[str],
+    *,
+    base: str,
+    gpu: GpuMode,
+    everything: bool,
+    jobs: int,
+    again: bool,
+    console: Console,
+) -> int:
+    """Build and prove rows; the exit code. Raises TorchpairError for what stops everything before a build."""
+    rows = workspace.choose(names, everything)
+    # What no base can satisfy is refused before an engine is looked for: nothing is built from a wrong matrix.
+    for row in rows:
+        _any_base(workspace, row)
+    with progress.show(console) as shown:
+        engine = engines.ensure(shown.say)
+        os.environ["DOCKER_HOST"] = engine.host
+        specs, outcomes = _specs(workspace, rows, base, engine, shown.say, strict=not everything)
+        unlocked = workspace.ensure_locks(specs, shown.say)
+        outcomes += [_lost(spec, "not built", reason) for spec in specs if (reason := unlocked.get(spec.name))]
+        specs = [spec for spec in specs if spec.name not in unlocked]
+        workspace.write_rendered()
+        probe, digest = workspace.probe()
+        for distro in dict.fromkeys(spec.distro for spec in specs if spec.base == "local"):
+            bases.ensure_local(engine, distro, shown.say)
+        built = build.images(engine, specs, workspace.folder, workspace.reports / "logs", shown, jobs)
+        found: list[Report] = []
+        for item in built:
+            if item.image_id is None:
+                outcomes.append(_lost(item.spec, "build failed", f"{item.error} (log: {item.log})", item.seconds))
+                continue
+            report, outcome = _prove(workspace, engine, item, gpu, again, probe, digest, shown)
+            outcomes.append(outcome)
+            found += [report] if report else []
+    present.write_all(_all_reports(workspace, found), workspace.reports)
+    order = {row.name: i for i, row in enumerate(rows)}
+    outcomes.sort(key=lambda outcome: order[outcome.row])
+    console.print(present.table(outcomes))
+    console.print(f"Reports: {workspace.reports / 'index.html'}", highlight=False, soft_wrap=True)
+    return exit_code(outcomes)
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """The worst of the outcomes: a failed build, then an unhealthy image, then what was not settled."""
+    verdicts = {outcome.verdict for outcome in outcomes}
+    if "build failed" in verdicts:
+        return EXIT_BUILD_FAILED
+    if "unhealthy" in verdicts:
+        return EXIT_UNHEALTHY
+    return EXIT_OK if verdicts == {"healthy"} else EXIT_INCONCLUSIVE
+
+
+def spec_of(workspace: Workspace, target: str, base: str, engine: Engine) -> Spec | None:
+    """The spec when a target is a row's name, None when it is an image; on the base that holds its image."""
+    try:
+        row = next((row for row in workspace.rows if row.name == target), None)
+    except TorchpairError:
+        if workspace.file.exists():
+            raise
+        return None  # no matrix here: then the target is an image
+    if row is None:
+        return None
+    candidates = []
+    for kind in BASES if base == "auto" else (base,):
+        try:
+            candidates.append(workspace.specs([row], kind)[0])
+        except ResolveError:
+            if base != "auto":
+                raise
+    held = [spec for spec in candidates if build.image(engine, spec.reference)]
+    if not held:
+        raise EngineError(f"row {target} has no image yet", remedy=f"torchpair images {target}")
+    return held[0]
+
+
+def _any_base(workspace: Workspace, row: Row) -> None:
+    refused = None
+    for kind in BASES:
+        try:
+            workspace.specs([row], kind)
+            return
+        except ResolveError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _specs(
+    workspace: Workspace, rows: Sequence[Row], base: str, engine: Engine, say: progress.Progress.say, strict: bool
+) -> tuple[list[Spec], list[Outcome]]:
+    """Specs on the base that can be had. strict: a row that cannot stand on it stops everything."""
+    wanted = next((spec.image for spec in _possible(workspace, rows, "nvidia")), "")
+    kind, why = bases.choose_base(base, wanted, engine)
+    say(why)
+    specs, outcomes = [], []
+    for row in rows:
+        try:
+            specs += workspace.specs([row], kind)
+        except ResolveError as error:
+            if strict:
+                raise
+            outcomes.append(Outcome(row.name, "", kind, None, "not built", 0.0, None, str(error)))
+    return specs, outcomes
+
+
+def _possible(workspace: Workspace, rows: Sequence[Row], kind: str) -> list[Spec]:
+    specs = []
+    for row in rows:
+        try:
+            specs += workspace.specs([row], kind)
+        except ResolveError:
+            continue
+    return specs
+
+
+def _lost(spec: Spec, verdict: str, reason: str, seconds: float = 0.0) -> Outcome:
+    return Outcome(spec.name, spec.reference, f"{spec.base}:{spec.distro}", None, verdict, seconds, None, reason)
+
+
+def _prove(
+    workspace: Workspace,
+    engine: Engine,
+    built: Built,
+    gpu: GpuMode,
+    again: bool,
+    probe: Path,
+    digest: str,
+    shown: progress.Progress,
+) -> tuple[Report | None, Outcome]:
+    """Check one image, unless a report of this very image, by this very probe, says healthy already."""
+    spec = built.spec
+    path = workspace.reports / f"{reports.file_stem(spec.name)}.json"
+    old = None if again else _standing(path, built, gpu, digest, engine)
+    if old:
+        shown.say(f"{spec.name}: proven already, on {old.started[:10]}")
+        return old, present.outcome(old, path, built.seconds)
+    began = time.monotonic()
+    try:
+        report = check.image(
+            engine, spec.reference, probe=probe, probe_sha256=digest, spec=spec, lock=workspace.lock(spec), gpu=gpu
+        )
+    except EngineError as error:
+        return None, _lost(spec, "inconclusive", str(error), built.seconds)
+    path = reports.save(report, workspace.reports)
+    shown.say(f"{spec.name}: checked in {time.monotonic() - began:.0f} s: {report.verdict}")
+    return report, present.outcome(report, path, built.seconds + report.seconds)
+
+
+def _standing(path: Path, built: Built, gpu: GpuMode, digest: str, engine: Engine) -> Report | None:
+    """An earlier report that still holds for this image."""
+    try:
+        old = reports.load(path)
+    except TorchpairError:
+        return None
+    same = (old.image_id, old.probe, old.gpu, old.verdict) == (built.image_id, digest, gpu, "healthy")
+    # A check that was left out for want of a GPU is due as soon as the engine has one.
+    if same and gpu == "auto" and old.skipped_gpu and check.gpu_request(engine)[0]:
+        return None
+    return old if same else None
+
+
+def _all_reports(workspace: Workspace, fresh: Sequence[Report]) -> list[Report]:
+    """The reports of this call, and those that lie there for other rows of the matrix."""
+    known = {row.name: row for row in workspace.rows}
+    merged = {report.row: report for report in fresh}
+    for name in known:
+        if name not in merged:
+            try:
+                merged[name] = reports.load(workspace.reports / f"{reports.file_stem(name)}.json")
+            except TorchpairError:
+                continue
+    return [merged[name] for name in known if name in merged]

@@ -1,0 +1,43 @@
+"""Spec[] -> docker-bake.json: one graph for the whole matrix, for torchpair itself and for anyone with plain buildx.
+
+https://docs.docker.com/build/bake/reference/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from torchpair import render
+from torchpair.resolve import Spec
+
+BAKE_FILE = "docker-bake.json"
+DOCKERFILES = "dockerfiles"
+# The build context: the probe, and nothing else of the checkout, so that no edit elsewhere starts a build.
+CONTEXT = "build/context"
+
+
+def target(spec: Spec) -> str:
+    """The bake target of a row on its base. Row names have no underscore, so no two rows share a target."""
+    return spec.name.replace(".", "_") + ("_local" if spec.base == "local" else "")
+
+
+def bake(specs: Sequence[Spec]) -> str:
+    """The text of docker-bake.json. Paths are relative to the folder of matrix.yaml."""
+    groups = {
+        "default": [target(s) for s in specs if s.row.default and s.base != "local"],
+        "local": [target(s) for s in specs if s.row.default and s.base == "local"],
+    }
+    document = {
+        "group": {name: {"targets": targets} for name, targets in groups.items() if targets},
+        "target": {
+            target(spec): {
+                "context": CONTEXT,
+                "dockerfile": f"../../{DOCKERFILES}/{render.file_name(spec)}",
+                "tags": [spec.reference],
+                "platforms": [{"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[spec.arch]],
+            }
+            for spec in specs
+        },
+    }
+    return json.dumps(document, indent=2) + "\n"

@@ -1,0 +1,161 @@
+"""The folder of a matrix.yaml: its rows, locks, rendered files and reports, and the way from one to the next.
+
+What the commands share; every effect here is a file below that folder, or a question to an index (`lock`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torchpair import facts as facts_data
+from torchpair import lock as locks
+from torchpair import matrix, plan, render
+from torchpair.errors import LockError, ResolveError, TorchpairError
+from torchpair.facts import Facts
+from torchpair.matrix import Row
+from torchpair.probe.pack import pack
+from torchpair.report import write_whole
+from torchpair.resolve import Spec, resolve
+
+BASES = ("nvidia", "local")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything below the folder of one matrix file."""
+
+    file: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
+
+    @property
+    def locks(self) -> Path:
+        return self.folder / "locks"
+
+    @property
+    def dockerfiles(self) -> Path:
+        return self.folder / plan.DOCKERFILES
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "reports"
+
+    @cached_property
+    def facts(self) -> Facts:
+        return facts_data.load()
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        return matrix.load(self.file)
+
+    def choose(self, names: Sequence[str], everything: bool = False) -> tuple[Row, ...]:
+        """The rows of these names; without names the default rows, or all. Raises TorchpairError for an unknown name."""
+        if names:
+            known = {row.name: row for row in self.rows}
+            for name in names:
+                if name not in known:
+                    near = difflib.get_close_matches(name, known, n=1)
+                    raise TorchpairError(
+                        f"no row {name!r} in {self.file}",
+                        why=f"its rows: {', '.join(known)}",
+                        remedy=f"did you mean {near[0]}?" if near else None,
+                    )
+            return tuple(known[name] for name in dict.fromkeys(names))
+        rows = self.rows if everything else tuple(row for row in self.rows if row.default)
+        if not rows:
+            raise TorchpairError("no row is marked default: true", where=str(self.file), remedy="name rows, or use --all")
+        return rows
+
+    def specs(self, rows: Sequence[Row], base: str) -> list[Spec]:
+        """The specs of rows on a base. Raises ResolveError."""
+        return [resolve(row, self.facts, base) for row in rows]
+
+    def everywhere(self) -> list[Spec]:
+        """Every row on every base that it can stand on. Raises ResolveError for a row that can stand on none."""
+        specs: dict[tuple[str, str], Spec] = {}
+        for row in self.rows:
+            refused: ResolveError | None = None
+            for base in BASES:
+                try:
+                    spec = resolve(row, self.facts, base)
+                except ResolveError as error:
+                    refused = refused or error
+                else:
+                    specs[row.name, spec.base] = spec
+            if refused and not any(name == row.name for name, _ in specs):
+                raise refused
+        return list(specs.values())
+
+    def lock(self, spec: Spec) -> locks.Lock | None:
+        return locks.read(spec, self.locks)
+
+    def make_lock(self, spec: Spec, upgrade: bool = False) -> locks.Lock:
+        """Ask the indexes and write the row's lock; versions of an older lock stay where they fit, unless upgrading."""
+        old = None
+        if not upgrade:
+            try:
+                old = self.lock(spec)
+            except LockError:
+                old = locks.read_stale(spec, self.locks)
+        lock = locks.resolve(spec, old)
+        write_whole(locks.path_of(spec, self.locks), locks.text(spec.name, lock))
+        return lock
+
+    def make_tools_lock(self) -> locks.Lock:
+        lock = locks.resolve_tools()
+        write_whole(self.locks / "tools.txt", locks.text("tools", lock))
+        return lock
+
+    def ensure_locks(self, specs: Sequence[Spec], say: Callable[[str], None]) -> dict[str, str]:
+        """Lock what has no lock yet, or a stale one; the rows that could not be locked, with the reason."""
+        if not (self.locks / "tools.txt").is_file():
+            self.make_tools_lock()
+        failed = {}
+        for spec in specs:
+            try:
+                if self.lock(spec) is not None:
+                    continue
+            except LockError:
+                pass
+            say(f"{spec.name}: settling exact versions")
+            try:
+                self.make_lock(spec)
+            except LockError as error:
+                failed[spec.name] = str(error)
+        return failed
+
+    def rendered(self, specs: Sequence[Spec]) -> dict[str, str]:
+        """The text of every Dockerfile, by its path below dockerfiles/."""
+        tools = locks.read_tools(self.locks)
+        return {render.file_name(spec): render.dockerfile(spec, self.lock(spec), tools) for spec in specs}
+
+    def write_rendered(self) -> list[str]:
+        """Render the whole matrix to dockerfiles/ and docker-bake.json; what changed."""
+        specs = self.everywhere()
+        changed = render.write(self.dockerfiles, self.rendered(specs))
+        bake = self.folder / plan.BAKE_FILE
+        text = plan.bake(specs)
+        if not bake.is_file() or bake.read_text(encoding="utf-8") != text:
+            write_whole(bake, text)
+            changed.append(plan.BAKE_FILE)
+        return changed
+
+    def drift(self) -> list[str]:
+        """A diff for every rendered file that is not what would be rendered now."""
+        specs = self.everywhere()
+        diffs = render.drift(self.dockerfiles, self.rendered(specs))
+        bake = self.folder / plan.BAKE_FILE
+        old = bake.read_text(encoding="utf-8") if bake.is_file() else ""
+        return diffs + render.diff(plan.BAKE_FILE, old, plan.bake(specs))
+
+    def probe(self) -> tuple[Path, str]:
+        """Pack the probe into the build context; its path and sha256."""
+        target = self.folder / plan.CONTEXT / "probe.pyz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target, pack(target)
