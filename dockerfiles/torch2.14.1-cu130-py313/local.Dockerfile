@@ -39,11 +39,13 @@ LOCK
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/tools \
  && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /locks/tools.txt
-# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's.
+# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
+# a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
 ENV PATH=/opt/tools/bin:$PATH \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_TIMEOUT=300 \
-    UV_LINK_MODE=copy \
+    UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
@@ -52,6 +54,7 @@ COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
 set -euo pipefail
 find /out -name __pycache__ -type d -prune -exec rm -rf {} +
 find /out -name .lock -type f -delete
+rm -rf "$UV_CACHE_DIR"
 find /out -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
@@ -86,8 +89,7 @@ nvidia-nvshmem-cu13==3.4.5 --hash=sha256:290f0a2ee94c9f3687a02502f3b9299a9f9fe82
 nvidia-nvtx==13.0.85 --hash=sha256:4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4  # nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
  && mkdir /out/metadata \
  && mv /out/cuda/*.dist-info /out/metadata/ \
@@ -111,8 +113,7 @@ sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
  && settle
@@ -124,8 +125,7 @@ torch==2.14.1 --hash=sha256:c8f71aabc67bcbfc9373dc131537a5968d04edce73e88add2135
 triton==3.8.0 --hash=sha256:1f0497218e26b7d79773ad9c2a3fa3b539ee69f587a13fac2e552b1d322a8015  # triton-3.8.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
  && settle
@@ -137,8 +137,7 @@ torchaudio==2.11.0 --hash=sha256:1c1101c1243ef0e4063ec63298977e2d3655c15cf88d9eb
 torchcodec==0.17.0 --hash=sha256:9eb27bc90ad1d60fbded1415e8106961d5f9e4bc80b3010217cfe6a08ad967ce  # torchcodec-0.17.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle
@@ -161,7 +160,7 @@ COPY --link --from=torch /out/opt /opt
 COPY --link --from=audio /out/opt /opt
 COPY --link probe.pyz /opt/torchpair/probe.pyz
 COPY --link <<'SPEC' /opt/torchpair/expect.json
-{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0+PTX"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
+{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
 SPEC
 
 LABEL org.opencontainers.image.title="torchpair" \
@@ -175,7 +174,7 @@ LABEL org.opencontainers.image.title="torchpair" \
       torchpair.cuda="13.0" \
       torchpair.python="3.13" \
       torchpair.base="local:debian13" \
-      torchpair.sm="7.5 8.0 8.6 9.0 10.0 12.0+PTX" \
+      torchpair.sm="7.5 8.0 8.6 9.0 10.0 12.0" \
       torchpair.min-driver="580.65.06"
 USER 10001:10001
 WORKDIR /home/torchpair

@@ -39,11 +39,13 @@ LOCK
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/tools \
  && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /locks/tools.txt
-# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's.
+# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
+# a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
 ENV PATH=/opt/tools/bin:$PATH \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_TIMEOUT=300 \
-    UV_LINK_MODE=copy \
+    UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
@@ -52,6 +54,7 @@ COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
 set -euo pipefail
 find /out -name __pycache__ -type d -prune -exec rm -rf {} +
 find /out -name .lock -type f -delete
+rm -rf "$UV_CACHE_DIR"
 find /out -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
@@ -82,8 +85,7 @@ nvidia-nvjitlink-cu12==12.4.127 --hash=sha256:06b3b9b25bf3f8af351d664978ca26a16d
 nvidia-nvtx-cu12==12.4.127 --hash=sha256:781e950d9b9f60d8241ccea575b32f5105a5baf4c2351cab5256a24869f12a1a  # nvidia_nvtx_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
  && mkdir /out/metadata \
  && mv /out/cuda/*.dist-info /out/metadata/ \
@@ -104,8 +106,7 @@ sympy==1.13.1 --hash=sha256:db36cdc64bf61b9b24578b6f7bab1ecdd2452cf008f34faa3377
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
  && settle
@@ -117,8 +118,7 @@ torch==2.5.1 --hash=sha256:de5b7d6740c4b636ef4db92be922f0edc425b65ed78c5076c43c4
 triton==3.1.0 --hash=sha256:0f34f6e7885d1bf0eaaf7ba875a5f0ce6f3c13ba98f9503651c1e6dc6757ed5c  # triton-3.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
  && settle
@@ -132,8 +132,7 @@ soundfile==0.14.0 --hash=sha256:1e38bac1853412871318e82a1ba69a8be677619b56025bbf
 torchaudio==2.5.1 --hash=sha256:7af3f7f92fd33bc9f036a60cdeda4cbeb6bccebd18eae89776dd1e8ed042672e  # torchaudio-2.5.1-cp311-cp311-manylinux1_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle

@@ -39,11 +39,13 @@ LOCK
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/tools \
  && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /locks/tools.txt
-# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's.
+# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
+# a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
 ENV PATH=/opt/tools/bin:$PATH \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_TIMEOUT=300 \
-    UV_LINK_MODE=copy \
+    UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
@@ -52,6 +54,7 @@ COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
 set -euo pipefail
 find /out -name __pycache__ -type d -prune -exec rm -rf {} +
 find /out -name .lock -type f -delete
+rm -rf "$UV_CACHE_DIR"
 find /out -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
@@ -84,8 +87,7 @@ nvidia-nvjitlink-cu12==12.8.93 --hash=sha256:81ff63371a7ebd6e6451970684f916be2ea
 nvidia-nvtx-cu12==12.8.90 --hash=sha256:5b17e2001cc0d751a5bc2c6ec6d26ad95913324a4adb86788c944f8ce9ba441f  # nvidia_nvtx_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
  && mkdir /out/metadata \
  && mv /out/cuda/*.dist-info /out/metadata/ \
@@ -107,8 +109,7 @@ sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
  && settle
@@ -120,8 +121,7 @@ torch==2.8.0 --hash=sha256:c12fa219f51a933d5f80eeb3a7a5d0cbe9168c0a14bbb4055f197
 triton==3.4.0 --hash=sha256:7b70f5e6a41e52e48cfc087436c8a28c17ff98db369447bcaff3b887a3ab4467  # triton-3.4.0-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
  && settle
@@ -135,8 +135,7 @@ soundfile==0.14.0 --hash=sha256:1e38bac1853412871318e82a1ba69a8be677619b56025bbf
 torchaudio==2.8.0 --hash=sha256:776c0b4ba84b9e3ddf6304b9c47cd63549d7896a6f3d5184ece074cc3d76ed6b  # torchaudio-2.8.0-cp311-cp311-manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=cache,id=torchpair-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
  && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle

@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -16,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -97,22 +98,26 @@ def ensure_local(engine: Engine, distro: str, say: Say) -> str:
     reference = f"{REPOSITORY}:{distro}"
     if _held(engine, reference):
         return reference
-    if os.geteuid() != 0:
-        raise EngineError(
-            f"only root can make the local base {reference}", remedy="run it as root, or take another base"
-        )
+    release = os_release(Path("/etc/os-release").read_text())
+    if os.geteuid() != 0 or release.get("ID") != "debian":
+        why = "it takes root on Debian, whose apt knows a mirror and has the keys"
+        remedy = "make it there, or take another base in matrix.yaml: nvidia, or any image reference"
+        raise EngineError(f"the local base {reference} cannot be made here", why=why, remedy=remedy)
     work = STATE / "base" / distro
     with locked(STATE / f"base-{distro}.lock", say):
         if _held(engine, reference):  # whoever held the lock before made it
             return reference
         say(f"Making {reference}: debootstrap of Debian's {suite} from this machine's apt mirror, about half a minute.")
         began = time.monotonic()
+        umask = os.umask(0o022)  # with a stricter one, the image's own users could not read /etc
         try:
-            _remove(work)
-            stamp = _bootstrap(work, suite, say)
+            _remove(work)  # what a killed caller left
+            where = machine_mirror(release.get("VERSION_CODENAME", ""))
+            stamp = _bootstrap(work, suite, where, say)
             _import(engine, work, stamp, reference, labels(reference, suite, stamp))
         finally:
             _remove(work)
+            os.umask(umask)
     with closing(engine.client()) as client:
         size = client.images.get(reference).attrs["Size"] / 1e6
     say(f"{reference} is ready: {size:.0f} MB, after {time.monotonic() - began:.0f} s.")
@@ -168,13 +173,11 @@ def labels(reference: str, suite: str, stamp: int) -> dict[str, str]:
     }
 
 
-def _bootstrap(root: Path, suite: str, say: Say) -> int:
+def _bootstrap(root: Path, suite: str, where: Mirror, say: Say) -> int:
     """Make a tidy Debian root. Returns the suite's date, in seconds since 1970."""
     if not shutil.which("debootstrap"):
         say("debootstrap is missing here: installing it with apt-get.")
         apt_install(["debootstrap"])
-    release = os_release(Path("/etc/os-release").read_text())
-    where = machine_mirror(release.get("VERSION_CODENAME", ""))
     config = root / "etc/dpkg/dpkg.cfg.d/torchpair"
     config.parent.mkdir(parents=True)
     config.write_text(DPKG_CONFIG)
@@ -238,18 +241,35 @@ def _held(engine: Engine, reference: str) -> bool:
     except docker.errors.ImageNotFound:
         return False
     except (docker.errors.DockerException, OSError) as error:
-        raise EngineError(f"the engine cannot say whether it has {reference}", where=engine.host, why=str(error)) from error
+        raise EngineError(
+            f"the engine cannot say whether it has {reference}", where=engine.host, why=str(error)
+        ) from error
     return True
 
 
 def _remove(root: Path) -> None:
-    """Remove a root, also one that a killed debootstrap left with /proc mounted in it."""
+    """Remove a root, also one in which debootstrap outlived its caller or left /proc mounted."""
     if not root.exists():
         return
+    while inside := [process for process in Path("/proc").glob("[0-9]*") if _inside(process, root)]:
+        for process in inside:
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+        time.sleep(0.1)
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for point in sorted((m for m in mounts if m.startswith(f"{root}/")), reverse=True):
         run(["umount", "--lazy", point])
     shutil.rmtree(root)
+
+
+def _inside(process: Path, root: Path) -> bool:
+    """Whether a process (its folder in /proc) is the debootstrap of this root, or lives in it."""
+    try:
+        command = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        home = (process / "root").readlink()
+    except OSError:
+        return False
+    return home.is_relative_to(root) or ("/usr/sbin/debootstrap" in command and str(root) in command)
 
 
 # ---- which base -------------------------------------------------------------------------------------------------

@@ -149,9 +149,9 @@ def _run(
 ) -> _Answer:
     answer = _Answer()
     container = (
-        DockerContainer(reference, docker_client_kw={"base_url": engine.host})
+        DockerContainer(reference, docker_client_kw={"environment": engine.env()})
         .with_command([_START, "sh", gpu])
-        .with_tmpfs_mount("/tmp", "1g")
+        .with_tmpfs_mount("/tmp", "size=1g")
         .with_kwargs(
             entrypoint=["sh", "-c"],
             network_mode="none",

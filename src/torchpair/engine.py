@@ -209,7 +209,7 @@ def find() -> Engine | None:
         version = client.version(api_version=False)
         client.close()
     except (docker.errors.DockerException, OSError) as error:
-        if named_by is None or path == SOCKET:
+        if named_by is None or (path and path.resolve() == SOCKET.resolve()):
             return None
         remedy = f"start that engine, or take it out of {named_by}"
         raise EngineError(
@@ -301,10 +301,14 @@ def ensure(say: Say) -> Engine:
         # Whoever held the lock before may have started it.
         if engine := find():
             return engine
-        if start.kind == "unpack":
-            _unpack(release["VERSION_CODENAME"])
-        if start.kind != "run":
-            apt_install([p for p in start.packages if not (p in ("runc", "iptables") and shutil.which(p))])
+        if start.kind == "install":
+            apt_install(start.packages)
+        elif start.kind == "unpack":
+            where = machine_mirror(release["VERSION_CODENAME"])
+            with concurrent.futures.ThreadPoolExecutor() as pool:  # the two share no lock: apt has a state of its own
+                installing = pool.submit(apt_install, [p for p in start.packages if not shutil.which(p)])
+                _unpack(where)
+                installing.result()
         _link_cli()
         _start()
         engine = find()
@@ -368,7 +372,7 @@ def machine_mirror(codename: str) -> Mirror:
     )
 
 
-def _unpack(codename: str) -> None:
+def _unpack(where: Mirror) -> None:
     """Debian 13's programs into STATE/engine, leaving apt's own state as it is."""
     work = STATE / "engine.new"
     shutil.rmtree(work, ignore_errors=True)
@@ -378,7 +382,7 @@ def _unpack(codename: str) -> None:
             folder.mkdir(parents=True)
         with contextlib.suppress(LookupError):
             shutil.chown(debs, "_apt")  # apt downloads as this user
-        line = f"deb [signed-by={DEBIAN_KEYRING}] {machine_mirror(codename).main} {DONOR_SUITE} main\n"
+        line = f"deb [signed-by={DEBIAN_KEYRING}] {where.main} {DONOR_SUITE} main\n"
         (work / "sources.list").write_text(line)
         settings = {
             "Dir::Etc::sourcelist": work / "sources.list",
@@ -462,8 +466,9 @@ def _start() -> None:
     _wait(lambda: _answers() or (child is not None and child.poll() is not None), START_SECONDS)
     if not _answers():
         alive = pid if child is None else child.pid if child.poll() is None else None
-        remedy = f"kill -9 {alive}, then try again" if alive else "mend what the log says, then try again"
-        raise EngineError("dockerd does not come up", where=str(log), why=_last_words(offset), remedy=remedy)
+        why = _last_words(offset)
+        remedy = f"kill -9 {alive}, then try again" if alive else remedy_for(why)
+        raise EngineError("dockerd does not come up", where=str(log), why=why, remedy=remedy)
 
 
 def _answers() -> bool:
@@ -495,12 +500,18 @@ def _wait(done: Callable[[], bool], seconds: float) -> bool:
 
 
 def _last_words(offset: int) -> str:
-    """The end of dockerd's log since this start, and a hint when the file system is what it stumbles over."""
+    """What dockerd complained of since this start: its log from offset (bytes) on, without the reports of progress."""
     text = (STATE / "dockerd.log").read_bytes()[offset:].decode(errors="replace")
-    lines = text.strip().splitlines()[-12:]
-    if "overlay" in text and ("not supported" in text or "driver" in text):
-        lines.append(f"overlay2 needs ext4, xfs (ftype=1) or btrfs under {STATE}/docker")
-    return "\n    ".join(lines)
+    return "\n    ".join([line for line in text.splitlines() if "level=info" not in line][-8:]) or "its log is empty"
+
+
+def remedy_for(log: str) -> str:
+    """What to do about a dockerd that ended, from its last words."""
+    if "overlay2" in log and ("not supported" in log or "driver" in log):
+        return f"overlay2 needs a file system such as ext4 or xfs (ftype=1) under {STATE}/docker: mount one there"
+    if "iptables" in log:
+        return "check that iptables works here, for instance: iptables -t nat -L"
+    return "mend what the log says, then try again"
 
 
 def _may_mount(status: str) -> bool:

@@ -31,9 +31,17 @@ VERDICTS = {
     "build failed": ("✗", "bold red"),
     "not built": ("-", "bright_black"),
 }
-GROUPS = {"pair": "Pair", "dsp": "Signal processing", "io": "Files", "cuda": "GPU"}
+# `open`: a skip that leaves the verdict open, told apart from pass, fail and accepted skip everywhere.
+RESULTS = {
+    "pass": ("✓ passed", "green"),
+    "fail": ("✗ failed", "bold red"),
+    "skip": ("- not run", "bright_black"),
+    "open": ("? not run", "yellow"),
+}
+GROUPS = {"probe": "Probe", "pair": "Pair", "dsp": "Signal processing", "io": "Files", "cuda": "GPU"}
 ABSENT = "\N{EN DASH}"
 LOG_SHOWN = 8_000
+NOTE_SHOWN = 1_000
 
 # Sequences that move a cursor, set a title or a colour: ESC [ ..., ESC ] ... BEL, and the two-character ones.
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
@@ -95,8 +103,26 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         path = Text(plain(item.report) if item.report else ABSENT)
         grid.add_row(row, Text(size(item.size)), verdict, Text(f"{item.seconds:.1f}"), path)
         if item.note:
-            under.append(f"{symbol} {plain(item.row)}: ", style=style).append(f"{plain(item.note)}\n")
+            under.append(f"{symbol} {plain(item.row)}: ", style=style).append(f"{plain(item.note, NOTE_SHOWN)}\n")
     grid.caption = under.append(summary(outcomes))
+    return grid
+
+
+def checks_table(report: Report) -> Table:
+    """Every check of one image, those that decide the verdict first: result, measured against limit, reason."""
+    grid = Table()
+    grid.add_column("check", overflow="fold")
+    grid.add_column("result", no_wrap=True)
+    grid.add_column("measured", overflow="fold")
+    grid.add_column("limit", overflow="fold")
+    for view in _check_views(report, ""):
+        word, style = RESULTS[view["kind"]]
+        measured = [f"{plain(name)} {number}".strip() for name, number, _ in view["numbers"]]
+        if view["reason"]:
+            measured.append(plain(view["reason"], NOTE_SHOWN))
+        limits = [view["rule"]] if view["rule"] else [limit for _, _, limit in view["numbers"]]
+        cells = (plain(view["id"]), Text(word, style=style), "\n".join(measured), "\n".join(limits))
+        grid.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return grid
 
 
@@ -232,9 +258,8 @@ def headline(reports: Sequence[Report]) -> str:
 
 
 def _view(report: Report, anchor: str) -> dict[str, Any]:
-    """What the page shows of one image; checks that decide the verdict come first."""
-    checks = [_check_view(report, check, f"{anchor}-c{index}") for index, check in enumerate(report.checks)]
-    order = {"fail": 0, "open": 1}
+    """What the page shows of one image."""
+    checks = _check_views(report, anchor)
     return {
         "anchor": anchor,
         "title": report.row or report.image,
@@ -247,7 +272,7 @@ def _view(report: Report, anchor: str) -> dict[str, Any]:
         "skipped_gpu": report.skipped_gpu,
         "skipped_other": report.skipped_other,
         "facts": _facts(report),
-        "checks": sorted(checks, key=lambda view: order.get(view["kind"], 2)),
+        "checks": checks,
         "cells": {view["id"]: view for view in checks},
         "failed_checks": [view for view in checks if view["kind"] == "fail"],
         "stuck": _by_reason(view for view in checks if view["kind"] == "open"),
@@ -255,8 +280,13 @@ def _view(report: Report, anchor: str) -> dict[str, Any]:
     }
 
 
+def _check_views(report: Report, anchor: str) -> list[dict[str, Any]]:
+    """The checks, those that decide the verdict first."""
+    views = [_check_view(report, check, f"{anchor}-c{index}") for index, check in enumerate(report.checks)]
+    return sorted(views, key=lambda view: {"fail": 0, "open": 1}.get(view["kind"], 2))
+
+
 def _check_view(report: Report, check: CheckResult, anchor: str) -> dict[str, Any]:
-    # `open`: a skip that leaves the verdict open. It gets a shape of its own, next to pass, fail and skip.
     stuck = check.status == "skip" and not accepted(check, report.gpu)
     return {
         "anchor": anchor,
@@ -290,7 +320,7 @@ def _numbers(check: CheckResult) -> list[tuple[str, str, str]]:
         return [("", value(measured, unit), value(limit, unit))]
     limits = limit if isinstance(limit, Mapping) else {}
     names = [name for name in limits if name in measured] + [name for name in measured if name not in limits]
-    return [(name, value(measured[name]), value(limits.get(name))) for name in names]
+    return [(name, value(measured[name]), value(limits.get(name))) for name in names[:100]]
 
 
 def _against(check: CheckResult) -> str:
@@ -319,9 +349,11 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 
 
 def value(obj: Any, unit: str | None = "") -> str:
-    """A JSON value for a reader: numbers with four digits, lists with commas; a dash for nothing."""
-    if obj is None or obj == [] or obj == {}:
+    """A JSON value for a reader: numbers with four digits, lists with commas; a dash for null."""
+    if obj is None:
         return ABSENT
+    if isinstance(obj, (list, Mapping)) and not obj:
+        return "none"
     if isinstance(obj, bool):
         return "yes" if obj else "no"
     if isinstance(obj, (int, float)):

@@ -303,7 +303,7 @@ def _copy(obj: object, where: str, depth: int, left: list[int]) -> Any:
         if not all(isinstance(key, str) and len(key) <= 200 for key in obj):
             raise _bad(where, "has a key that is not a short text")
         return {
-            _SURROGATE.sub("\ufffd", key): _copy(item, f"{where}.{_brief(key)}", depth - 1, left)
+            _SURROGATE.sub("\ufffd", key): _copy(item, f"{where}.{ascii(key)[1:-1][:40]}", depth - 1, left)
             for key, item in obj.items()
         }
     raise _bad(where, f"is {_brief(obj)}, which JSON does not have")

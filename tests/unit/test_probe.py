@@ -166,6 +166,9 @@ def test_every_way_a_check_can_end() -> None:
     # Truthy is not true: a tensor or a string must not pass.
     assert answered(lambda context: Outcome("yes", 1))["status"] == "fail"  # type: ignore[arg-type]
     assert answered(raises(ValueError("no\n  good")))["reason"] == "ValueError: no good"
+    hidden = OSError("could not load this library")
+    hidden.__cause__ = OSError("libcudart.so.13: cannot open shared object file")
+    assert "because of OSError: libcudart.so.13" in answered(raises(hidden))["reason"]
     assert answered(raises(SystemExit(0)))["status"] == "fail"
     assert answered(raises(RuntimeError("x" * 10**6)))["status"] == "fail"
     assert len(answered(raises(RuntimeError("x" * 10**6)))["reason"]) <= runner.TEXT_LIMIT

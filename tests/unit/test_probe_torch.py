@@ -12,7 +12,7 @@ import pytest
 torch: Any = pytest.importorskip("torch")
 torchaudio: Any = pytest.importorskip("torchaudio")
 
-from torchpair.probe import cuda, dsp, runner, sound  # noqa: E402
+from torchpair.probe import cuda, dsp, reference, runner, sound  # noqa: E402
 from torchpair.probe.context import Context  # noqa: E402
 from torchpair.probe.registry import REGISTRY, within  # noqa: E402
 
@@ -96,17 +96,34 @@ def test_a_wrong_operator_fails(
     assert status(name, context) == "fail"
 
 
+class Change(torch.nn.Module):  # type: ignore[misc]
+    """Spoils what the module before it gave."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.forward = change
+
+
 def test_wrong_audio_fails(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     right = torchaudio.transforms.Resample
 
     name = "dsp.resample_44100_32000"
     assert status(name, context) == "pass"
-    wrong_transforms: list[Callable[[int, int], Any]] = [
-        lambda rate, new: right(rate, new + 1),
+    off_tone = torch.tensor([reference.sine(8000, 32000, 1000.01, 0.5)])
+    wrong_outputs: list[Callable[[Any], Any]] = [
+        lambda out: out * 1.001,
+        lambda out: out[..., 1:],
+        lambda out: out + 1e-4 * torch.randn(out.shape),
+        lambda out: off_tone,
+        lambda out: out * 0,
+    ]
+    transforms: list[Callable[..., Any]] = [
         lambda rate, new: right(48000, new),
         lambda rate, new: right(rate, new, lowpass_filter_width=1),
     ]
-    for transform in wrong_transforms:
+    for change in wrong_outputs:
+        transforms.append(lambda rate, new, change=change: torch.nn.Sequential(right(rate, new), Change(change)))
+    for transform in transforms:
         monkeypatch.setattr(torchaudio.transforms, "Resample", transform)
         assert status(name, context) == "fail"
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import arch, driver, fatbin, versions
 from .expect import Expectation
-from .registry import Skip
+from .registry import Skip, told
 
 
 class Context:
@@ -35,7 +35,7 @@ class Context:
                     self._modules[name] = importlib.import_module(name)
                 # Whatever a broken package raises, the answer is the same: it does not import.
                 except (Exception, SystemExit) as error:
-                    self.import_error = "import {}: {}: {}".format(name, type(error).__name__, error)
+                    self.import_error = "import {}: {}".format(name, told(error))
                     break
                 finally:
                     self.import_seconds[name] = round(time.perf_counter() - started, 3)
@@ -119,7 +119,10 @@ class Context:
             found: Dict[str, Dict[str, None]] = {}
             place: Dict[str, str] = {}
             for dist in importlib.metadata.distributions():
-                name, version = dist.metadata["Name"], dist.version
+                try:
+                    name, version = dist.metadata["Name"], dist.version
+                except Exception:  # a damaged folder is no distribution; a lock will miss it
+                    continue
                 if not name or not version:
                     continue
                 key = versions.normal_name(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
@@ -59,12 +58,12 @@ def _gpus(context: Context) -> List[Dict[str, Any]]:
 
 def describe(context: Context) -> Dict[str, Any]:
     """Collect the facts. Imports nothing beyond torch and torchaudio."""
-    glibc = re.sub(r"[^0-9.]", "", platform.libc_ver()[1]) or None
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "glibc": glibc,
+        # Not platform.libc_ver(): that looks into Python's own binary, built elsewhere.
+        "glibc": _or_none(lambda: (os.confstr("CS_GNU_LIBC_VERSION") or "").split()[1]),
         "uid": os.getuid() if hasattr(os, "getuid") else None,
         "torch": _or_none(lambda: _version(context, "torch")),
         "torchaudio": _or_none(lambda: _version(context, "torchaudio")),

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from . import reference
 from .context import Context
-from .registry import Outcome, Skip, check, within
+from .registry import Outcome, Skip, check, told, within
 
 RATE, FRAMES = 44100, 4999  # an odd length: padding to a block shows
 
@@ -34,7 +34,7 @@ LIMITS = {"error": 1.001 / 32768, "rate_error": 0, "header_error": 0}
 
 def _no_backend(context: Context, error: Exception) -> str:
     """Say what is missing in words; the libraries' own messages point elsewhere."""
-    said = "{}: {}".format(type(error).__name__, error)
+    said = told(error)
     if context.audio_release >= (2, 9):
         version = context.distributions().get("torchcodec")
         if version is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 if TYPE_CHECKING:
     from .context import Context
@@ -65,6 +65,16 @@ def check(
         return run
 
     return register
+
+
+def told(error: BaseException) -> str:
+    """An exception and what lies behind it in one line: "could not load this library" hides its cause there."""
+    parts: List[str] = []
+    current: Optional[BaseException] = error
+    while current is not None and len(parts) < 4:
+        parts.append("{}: {}".format(type(current).__name__, current))
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "; because of ".join(parts)
 
 
 def worst(values: Iterable[float]) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List
 from . import SCHEMA, __version__
 from .context import Context
 from .environment import describe
-from .registry import Check, Skip
+from .registry import Check, Skip, told
 
 TEXT_LIMIT = 2000  # characters of any one string: an exception's message can be megabytes
 LIST_LIMIT = 2000  # entries of any one list or object: more than any image has distributions
@@ -69,7 +69,7 @@ def run_check(check: Check, context: Context) -> Dict[str, Any]:
     except Skip as skip:
         entry.update({"status": "skip", "needs": skip.needs, "reason": bounded(skip.reason)})
     except (Exception, SystemExit) as error:
-        entry["reason"] = bounded("{}: {}".format(type(error).__name__, error))
+        entry["reason"] = bounded(told(error))
     entry["seconds"] = round(time.perf_counter() - started, 4)
     return entry
 
