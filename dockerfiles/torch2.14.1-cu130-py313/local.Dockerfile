@@ -1,4 +1,4 @@
-# Rendered by torchpair from matrix.yaml: do not edit. `torchpair render` writes it, `torchpair render --check` compares.
+# Rendered by torchpair from matrix.yaml by `torchpair render`: do not edit, `torchpair render --check` compares.
 # Row torch2.14.1-cu130-py313, base local.
 ARG BASE=torchpair-base:debian13
 

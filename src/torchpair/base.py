@@ -37,7 +37,7 @@ from torchpair.engine import (
     machine_mirror,
     os_release,
 )
-from torchpair.errors import EngineError, TorchpairError
+from torchpair.errors import CommandError, EngineError, TorchpairError
 
 REPOSITORY = "torchpair-base"
 # Debian's codename of each local base.
@@ -185,7 +185,13 @@ def _bootstrap(root: Path, suite: str, where: Mirror, say: Say) -> int:
     if where.main.startswith("https:"):
         argv.append("--include=ca-certificates")
     remedy = f"check that this machine's apt mirror has Debian's suite {suite}"
-    run([*argv, suite, str(root), where.main], remedy=remedy, timeout=1800)
+    try:
+        run([*argv, suite, str(root), where.main], remedy=remedy, timeout=1800)
+    except CommandError as error:
+        log = root / "debootstrap/debootstrap.log"  # goes with the root, so its end goes into the message
+        if log.exists():
+            error.why = "\n    ".join([error.why or "", *log.read_text(errors="replace").splitlines()[-10:]])
+        raise
     date = _suite_date(root)
     stamp = int(parsedate_to_datetime(date).timestamp())
     tidy(root, stamp // 86400)
@@ -259,7 +265,12 @@ def _remove(root: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for point in sorted((m for m in mounts if m.startswith(f"{root}/")), reverse=True):
         run(["umount", "--lazy", point])
-    shutil.rmtree(root)
+    for _ in range(20):  # debootstrap's own children may need a moment to notice, and to stop writing
+        shutil.rmtree(root, ignore_errors=True)
+        if not root.exists():
+            return
+        time.sleep(0.1)
+    raise EngineError("the half-made base cannot be removed", where=str(root), remedy=f"rm -rf {root}")
 
 
 def _inside(process: Path, root: Path) -> bool:

@@ -10,10 +10,11 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,13 +53,17 @@ def ca_bundle() -> Path | None:
     return Path(CA_DEFAULT) if Path(CA_DEFAULT).is_file() else None
 
 
-def images(engine: Engine, specs: Sequence[Spec], folder: Path, logs: Path, progress: Progress, jobs: int) -> list[Built]:
+def images(
+    engine: Engine, specs: Sequence[Spec], folder: Path, logs: Path, progress: Progress, jobs: int
+) -> list[Built]:
     """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row."""
     logs.mkdir(parents=True, exist_ok=True)
     running: list[subprocess.Popen[str]] = []
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
     try:
-        futures = [pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running) for spec in specs]
+        futures = [
+            pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running) for spec in specs
+        ]
         return [future.result() for future in futures]
     except BaseException:  # Ctrl-C too: buildx cancels its build when it is ended
         for process in list(running):
@@ -68,7 +73,9 @@ def images(engine: Engine, specs: Sequence[Spec], folder: Path, logs: Path, prog
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one(engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, running: list[subprocess.Popen[str]]) -> Built:
+def _one(
+    engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, running: list[subprocess.Popen[str]]
+) -> Built:
     began = time.monotonic()
     before = image(engine, spec.reference)
     argv = [*engine.buildx, "bake", "--file", plan.BAKE_FILE, "--progress", "rawjson", "--load"]
@@ -97,6 +104,8 @@ def _one(engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress
         progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
         return Built(spec, None, None, seconds, False, error, log)
     changed = before is None or before[0] != after[0]
+    if before and changed:
+        _remove_replaced(engine, before[0])
     progress.end(spec.name, f"built in {seconds:.0f} s" if changed else f"unchanged ({seconds:.1f} s)")
     return Built(spec, after[0], after[1], seconds, changed, None, log)
 
@@ -109,6 +118,13 @@ def image(engine: Engine, reference: str) -> tuple[str, int] | None:
         except docker.errors.ImageNotFound:
             return None
     return str(attributes["Id"]), int(attributes["Size"])
+
+
+def _remove_replaced(engine: Engine, image_id: str) -> None:
+    """Remove the image that the tag named before, where no other tag and no container holds it: several GB each."""
+    with closing(engine.client()) as client, suppress(docker.errors.APIError):
+        if not client.images.get(image_id).tags:
+            client.images.remove(image_id)
 
 
 @dataclass
@@ -127,18 +143,14 @@ class Steps:
     def follow(self, stream: IO[str], out: IO[str]) -> None:
         """Read to the end; everything is also written to the log as plain text."""
         words: list[str] = []  # of buildx itself, outside its JSON: a bake file it does not like, no such engine
-        for line in stream:
-            try:
-                status = json.loads(line)
-            except ValueError:
-                status = None
-            if not isinstance(status, dict):
-                out.write(line)
-                words = [*words, line.strip()][-TAIL:]
+        for item in _documents(stream):
+            if isinstance(item, str):
+                out.write(item)
+                words = [*words, item.strip()][-TAIL:]
                 continue
-            for vertex in status.get("vertexes") or ():
+            for vertex in item.get("vertexes") or ():
                 self._vertex(vertex, out)
-            for entry in status.get("logs") or ():
+            for entry in item.get("logs") or ():
                 self._log(entry, out)
         if self.failure is None and words:
             self.failure = "\n    ".join(word for word in words if word)
@@ -149,8 +161,7 @@ class Steps:
             self.names[digest] = name
             out.write(f"--- {name}\n")
         if vertex.get("error") and "context canceled" not in str(vertex["error"]) and self.failure is None:
-            tail = "\n    ".join(self.tails.get(digest, []))
-            self.failure = f"{_short(name)}: {vertex['error']}\n    {tail}".rstrip()
+            self.failure = _cause(name, str(vertex["error"]), self.tails.get(digest, []))
             out.write(f"!!! {name}: {vertex['error']}\n")
         if vertex.get("completed") and digest not in self.done:
             self.done.add(digest)
@@ -173,6 +184,26 @@ class Steps:
         del tail[:-TAIL]
 
 
+def _documents(stream: IO[str]) -> Iterator[dict[str, Any] | str]:
+    """The JSON objects of a stream, and every other line as it is.
+
+    buildx up to 0.13 spreads an object over lines, from "{" to "}"; later ones write one object a line.
+    """
+    pending: list[str] = []
+    for line in stream:
+        if pending or line.rstrip() == "{":
+            pending.append(line)
+            if line.rstrip() != "}":
+                continue
+            line, pending = "".join(pending), []
+        try:
+            document = json.loads(line)
+        except ValueError:
+            document = None
+        yield document if isinstance(document, dict) else line
+    yield from pending
+
+
 def _stage(name: str) -> str | None:
     match = re.match(r"\[(?:[^\]]*?)([a-z]+) +\d+/\d+\]", name)
     return match[1] if match else ("export" if name.startswith("exporting") else None)
@@ -188,12 +219,20 @@ def _short(name: str) -> str:
     return f"{match[1]}: {words[:80]}"
 
 
-def _seconds(vertex: dict[str, Any]) -> float:
-    from datetime import datetime
+def _cause(name: str, error: str, tail: list[str]) -> str:
+    """Why a step failed: its stage, its exit code, and its own last words from the first error among them on."""
+    code = re.search(r"exit code: (\d+)", error)
+    start = next((i for i, line in enumerate(tail) if re.match(r"\s*(error|E:|fatal)\b", line, re.IGNORECASE)), -4)
+    head = f"{_stage(name) or _short(name)}: " + (f"exit code {code[1]}" if code else error)
+    return "\n    ".join([head, *tail[start:]])
 
+
+def _seconds(vertex: dict[str, Any]) -> float:
     def moment(text: str) -> datetime:
         # RFC 3339 with up to nine digits; datetime of Python 3.10 reads three or six.
-        return datetime.fromisoformat(re.sub(r"(\.\d{1,6})\d*", lambda m: m[1].ljust(7, "0"), text).replace("Z", "+00:00"))
+        return datetime.fromisoformat(
+            re.sub(r"(\.\d{1,6})\d*", lambda m: m[1].ljust(7, "0"), text).replace("Z", "+00:00")
+        )
 
     try:
         return max(0.0, (moment(vertex["completed"]) - moment(vertex["started"])).total_seconds())

@@ -26,12 +26,13 @@ from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
 from torchpair.lock import Lock
+from torchpair.probe.cli import CHECKS
 from torchpair.report import CheckResult, GpuMode, Report
 from torchpair.resolve import Spec
 
 # Its reaper is an image on Docker Hub, which many machines cannot reach; the context manager cleans up here.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-from testcontainers.core.container import DockerContainer  # noqa: E402
+from testcontainers.core.container import DockerContainer
 
 HOME = "/run/torchpair"  # an anonymous volume: the one place that can be written from outside under a read-only root
 SECONDS = 300.0
@@ -102,7 +103,7 @@ def image(
         raise EngineError(f"the engine cannot start {reference}", why=answer.refused, remedy=how or None)
     environment, checks = _judge(answer)
     return Report(
-        row=spec.name if spec else said.get("torchpair.row"),
+        row=spec.name if spec else None,  # an image that names a row is not that row's report
         image=reference,
         image_id=str(attributes["Id"]),
         base=said.get("torchpair.base"),
@@ -122,7 +123,9 @@ def _inspect(engine: Engine, reference: str) -> dict[str, Any]:
         try:
             return dict(client.images.get(reference).attrs)
         except docker.errors.ImageNotFound as error:
-            raise EngineError(f"no image {reference} in the engine", remedy=f"docker pull {reference}, or build it") from error
+            raise EngineError(
+                f"no image {reference} in the engine", remedy=f"docker pull {reference}, or build it"
+            ) from error
         except docker.errors.APIError as error:
             raise EngineError(f"the engine refuses {reference!r}", why=str(error.explanation or error)) from error
 
@@ -223,7 +226,16 @@ def _judge(answer: _Answer) -> tuple[dict[str, Any], tuple[CheckResult, ...]]:
         checks = reports.checks_from_json(body.get("checks"), "probe.checks")
     except TorchpairError as error:
         return {}, (_finished("skip", answer, f"what the image printed cannot be read: {error.what}", "answer"),)
+    missing = sorted(known_checks() - {check.id for check in checks})
+    if missing:
+        # An answer that leaves a check out would pass by silence.
+        return {}, (_finished("skip", answer, f"the answer leaves out {', '.join(missing[:5])}", "answer"), *checks)
     return (environment if isinstance(environment, dict) else {}), (_finished("pass", answer, None), *checks)
+
+
+def known_checks() -> frozenset[str]:
+    """The ids of every check that the probe has: what a whole answer must name."""
+    return frozenset(check.id for check in CHECKS)
 
 
 def _finished(status: reports.Status, answer: _Answer, reason: str | None, needs: str | None = None) -> CheckResult:

@@ -7,24 +7,39 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from torchpair import __version__
-from torchpair.errors import EXIT_BUILD_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, EngineError, TorchpairError
+from torchpair.errors import (
+    EXIT_INCONCLUSIVE,
+    EXIT_OK,
+    EXIT_UNHEALTHY,
+    EXIT_USAGE,
+    EngineError,
+    TorchpairError,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from torchpair.workspace import Workspace
 
-EPILOG = "Exit codes: 0 all healthy, 1 an image is unhealthy, 2 the matrix or the command line is wrong, 3 inconclusive, 4 a build failed."
+EPILOG = (
+    "Exit codes: 0 all healthy, 1 an image is unhealthy, 2 the matrix or the command line is wrong, "
+    "3 inconclusive, 4 a build failed."
+)
 
 matrix_option = click.option(
-    "--matrix", "-m", "file", type=click.Path(path_type=Path), default=Path("matrix.yaml"), show_default=True, help="The matrix file."
+    "--matrix",
+    "-m",
+    "file",
+    type=click.Path(path_type=Path),
+    default=Path("matrix.yaml"),
+    show_default=True,
+    help="The matrix file.",
 )
 base_option = click.option(
     "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
@@ -92,7 +107,18 @@ def images(names: tuple[str, ...], file: Path, base: str, gpu: Any, everything: 
     """
     from torchpair.factory import make
 
-    sys.exit(make(_workspace(file), names, base=base, gpu=gpu, everything=everything, jobs=jobs, again=again, console=_console()))
+    sys.exit(
+        make(
+            _workspace(file),
+            names,
+            base=base,
+            gpu=gpu,
+            everything=everything,
+            jobs=jobs,
+            again=again,
+            console=_console(),
+        )
+    )
 
 
 @cli.command()
@@ -101,7 +127,13 @@ def images(names: tuple[str, ...], file: Path, base: str, gpu: Any, everything: 
 @base_option
 @gpu_option
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
-@click.option("--timeout", type=click.FloatRange(1, 7200), default=300.0, show_default=True, help="Seconds until the check is given up.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 7200),
+    default=300.0,
+    show_default=True,
+    help="Seconds until the check is given up.",
+)
 @click.option("--memory", default="8g", show_default=True, help="Memory limit of the container.")
 def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: float, memory: str) -> None:
     """Run the health check in one image: a row of the matrix, or any image the engine has.
@@ -144,7 +176,12 @@ def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: 
 
 @cli.command()
 @matrix_option
-@click.option("--check", "only_check", is_flag=True, help="Change nothing; show a diff and end with 2 when a file is not up to date.")
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Change nothing; show a diff and end with 2 when a file is not up to date.",
+)
 def render(file: Path, only_check: bool) -> None:
     """Write dockerfiles/ and docker-bake.json from the matrix and its locks."""
     workspace = _workspace(file)
@@ -162,7 +199,12 @@ def render(file: Path, only_check: bool) -> None:
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[ROW]...")
 @matrix_option
-@click.option("--check", "only_check", is_flag=True, help="Change nothing, ask no index; end with 2 when a lock is missing or stale.")
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Change nothing, ask no index; end with 2 when a lock is missing or stale.",
+)
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those locked before.")
 @click.option("--tools", is_flag=True, help="Also the lock of what the build stages install.")
 def lock(names: tuple[str, ...], file: Path, only_check: bool, upgrade: bool, tools: bool) -> None:
@@ -185,7 +227,9 @@ def lock(names: tuple[str, ...], file: Path, only_check: bool, upgrade: bool, to
             click.echo(f"{name}: {error}", err=True)
             failed.append(name)
     if failed:
-        raise TorchpairError(f"{len(failed)} of {len(specs)} rows are not locked", why=", ".join(failed), remedy="torchpair lock ROW")
+        raise TorchpairError(
+            f"{len(failed)} of {len(specs)} rows are not locked", why=", ".join(failed), remedy="torchpair lock ROW"
+        )
 
 
 @cli.group()

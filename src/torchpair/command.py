@@ -42,7 +42,9 @@ def run(
     except FileNotFoundError as error:
         raise CommandError(f"{argv[0]} is not installed", why=f"needed for: {shown}", remedy=remedy) from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{argv[0]} took longer than {timeout:.0f} s", why=f"it was called as: {shown}", remedy=remedy) from error
+        raise CommandError(
+            f"{argv[0]} took longer than {timeout:.0f} s", why=f"it was called as: {shown}", remedy=remedy
+        ) from error
     if done.returncode != 0:
         tail = "\n    ".join((done.stderr or done.stdout).strip().splitlines()[-TAIL_LINES:])
         raise CommandError(f"{argv[0]} ended with {done.returncode}", why=f"{shown}\n    {tail}", remedy=remedy)

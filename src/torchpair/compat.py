@@ -59,22 +59,38 @@ RULES: dict[str, Rule] = {
         Rule("torch-known", "A row's torch must be a release that the facts describe.", ("wheels",)),
         Rule("torchaudio-known", "A row's torchaudio must be a release that the facts describe.", ("wheels",)),
         Rule("torchcodec-known", "A row's torchcodec must be a release that the facts describe.", ("pypi-listing",)),
-        Rule("wheel-cuda", "torch must be published for this CUDA and CPU architecture.", ("wheels", "index-mirror", "test-infra")),
+        Rule(
+            "wheel-cuda",
+            "torch must be published for this CUDA and CPU architecture.",
+            ("wheels", "index-mirror", "test-infra"),
+        ),
         Rule("wheel-python", "torch must be published for this Python.", ("wheels",)),
         Rule("lockstep", "Through 2.10 a torchaudio fits exactly the one torch that its metadata pins.", ("wheels",)),
-        Rule("stable-abi", "torchaudio 2.11 and later use torch's stable ABI: they need torch 2.11 or later.", ("wheel-source",)),
+        Rule(
+            "stable-abi",
+            "torchaudio 2.11 and later use torch's stable ABI: they need torch 2.11 or later.",
+            ("wheel-source",),
+        ),
         Rule(
             "cuda-equality",
-            "torchaudio compares its CUDA with torch's at import and refuses: 2.0 to 2.11.0 major.minor, 2.11.1 the major.",
+            "torchaudio compares its CUDA with torch's at import: 2.0 to 2.11.0 major.minor, 2.11.1 the major only.",
             ("wheel-source", "audio-releases"),
         ),
         Rule("torchaudio-python", "torchaudio must be published for this Python.", ("wheels",)),
         Rule("torchaudio-served", "torchaudio's wheel must be served by an index that was found.", ("audio-releases",)),
-        Rule("torchcodec-pair", "From 2.9 on torchaudio reads and writes files through torchcodec, which fits torch by a table of its own.", ("torchcodec-readme", "pypi-listing")),
+        Rule(
+            "torchcodec-pair",
+            "From 2.9 on torchaudio reads and writes files through torchcodec, which fits torch by a table of its own.",
+            ("torchcodec-readme", "pypi-listing"),
+        ),
         Rule("image-exists", "The base image must be published for this CUDA.", ("cog", "cog-3016", "dockerfiles")),
         Rule("local-python", "The local base is a Debian, and its own Python is the image's.", ("general",)),
         Rule("glibc", "The base's glibc must be as new as the wheel's tag promises to need.", ("wheels", "general")),
-        Rule("sm-covered", "A GPU architecture that a row asks for must be compiled into torch's wheel.", ("manywheel", "cpp-extension")),
+        Rule(
+            "sm-covered",
+            "A GPU architecture that a row asks for must be compiled into torch's wheel.",
+            ("manywheel", "cpp-extension"),
+        ),
         Rule("source-build", "Compiling from source is not there yet.", ()),
     )
 }
@@ -136,7 +152,11 @@ def _source_build(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | 
 def _torch_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
     if c.torch is None:
         newest = max(facts.torch, key=Version)
-        yield "torch", f"torch {c.row.torch.version} is not among the releases known on {facts.collected}", f"torch {newest} is the newest known"
+        yield (
+            "torch",
+            f"torch {c.row.torch.version} is not among the releases known on {facts.collected}",
+            f"torch {newest} is the newest known",
+        )
 
 
 @_rule("torchaudio-known")
@@ -151,7 +171,11 @@ def _torchaudio_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, st
 def _torchcodec_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
     wanted = c.row.torchcodec.version
     if wanted and wanted not in facts.torchcodec:
-        yield "torchcodec", f"torchcodec {wanted} is not among the releases known on {facts.collected}", "leave torchcodec out: it is chosen by rule"
+        yield (
+            "torchcodec",
+            f"torchcodec {wanted} is not among the releases known on {facts.collected}",
+            "leave torchcodec out: it is chosen by rule",
+        )
 
 
 @_rule("wheel-cuda")
@@ -164,14 +188,22 @@ def _wheel_cuda(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | No
     where = f" on {c.row.index}" if c.row.index else ""
     variant = c.torch.index.get(c.tag)
     status = f" ({variant.status})" if variant and variant.status else ""
-    yield "cuda", f"torch {c.torch.version} for CUDA {c.row.cuda} on {arch} is not published{where}{status}", f"its CUDA variants for {arch}: {shown}"
+    yield (
+        "cuda",
+        f"torch {c.torch.version} for CUDA {c.row.cuda} on {arch} is not published{where}{status}",
+        f"its CUDA variants for {arch}: {shown}",
+    )
 
 
 @_rule("wheel-python")
 def _wheel_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
     if c.torch and c.row.python not in c.torch.pythons[c.row.arch]:
         has = ", ".join(c.torch.pythons[c.row.arch])
-        yield "python", f"torch {c.torch.version} has no wheel for Python {c.row.python} on {c.row.arch}", f"its Pythons: {has}"
+        yield (
+            "python",
+            f"torch {c.torch.version} has no wheel for Python {c.row.python} on {c.row.arch}",
+            f"its Pythons: {has}",
+        )
 
 
 @_rule("lockstep")
@@ -213,7 +245,8 @@ def _cuda_equality(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str |
         shown = ", ".join(cuda_family(t) for t in served)
         yield (
             "cuda",
-            f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there is built with CUDA {shown}: import torchaudio raises RuntimeError",
+            f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there is built "
+            f"with CUDA {shown}: import torchaudio raises RuntimeError",
             "take a torch of the same CUDA, or compile torchaudio (torchaudio: {from: source})",
         )
 
@@ -222,14 +255,22 @@ def _cuda_equality(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str |
 def _torchaudio_served(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
     if c.torchaudio and c.index and not torchaudio_variants(c.torchaudio, facts, c.index, c.row.arch):
         detail = f": {c.torchaudio.status}" if c.torchaudio.status else ""
-        yield "torchaudio", f"torchaudio {c.torchaudio.version} for {c.row.arch} is not served by {c.index}{detail}", "leave torchaudio out: it is chosen by rule"
+        yield (
+            "torchaudio",
+            f"torchaudio {c.torchaudio.version} for {c.row.arch} is not served by {c.index}{detail}",
+            "leave torchaudio out: it is chosen by rule",
+        )
 
 
 @_rule("torchaudio-python")
 def _torchaudio_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
     if c.torchaudio and c.row.python not in c.torchaudio.pythons:
         has = ", ".join(c.torchaudio.pythons)
-        yield "python", f"torchaudio {c.torchaudio.version} has no wheel for Python {c.row.python}", f"its Pythons: {has}"
+        yield (
+            "python",
+            f"torchaudio {c.torchaudio.version} has no wheel for Python {c.row.python}",
+            f"its Pythons: {has}",
+        )
 
 
 def torchcodec_fits(codec: Torchcodec, torch: Torch, tag: str, arch: str, python: str) -> str | None:
@@ -254,11 +295,16 @@ def _torchcodec_pair(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str
     if c.torchcodec:
         why = torchcodec_fits(c.torchcodec, c.torch, c.tag, c.row.arch, c.row.python)
         if why:
-            yield "torchcodec", f"torchcodec {c.torchcodec.version} does not fit: {why}", "leave torchcodec out: it is chosen by rule"
+            yield (
+                "torchcodec",
+                f"torchcodec {c.torchcodec.version} does not fit: {why}",
+                "leave torchcodec out: it is chosen by rule",
+            )
     elif Version(c.torch.version) >= CODEC_SINCE and not c.row.torchcodec.version:
         yield (
             "torchcodec",
-            f"no torchcodec on PyPI fits torch {c.torch.version}, CUDA {c.row.cuda}, Python {c.row.python} on {c.row.arch}, and without one torchaudio.load raises ImportError",
+            f"no torchcodec on PyPI fits torch {c.torch.version}, CUDA {c.row.cuda}, Python {c.row.python} on {c.row.arch}, "
+            "and without one torchaudio.load raises ImportError",
             None,
         )
 
@@ -281,7 +327,11 @@ def _local_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | 
     fitting = [d for d in facts.distros.values() if d.family == "debian"]
     has = ", ".join(f"{d.python} ({d.name})" for d in fitting)
     if c.distro is None or c.distro.python != c.row.python:
-        yield "python", f"no Debian here has Python {c.row.python} of its own", f"Pythons of the local base: {has}; the nvidia base has every Python (BASE=nvidia)"
+        yield (
+            "python",
+            f"no Debian here has Python {c.row.python} of its own",
+            f"Pythons of the local base: {has}; the nvidia base has every Python (BASE=nvidia)",
+        )
 
 
 @_rule("glibc")
@@ -290,7 +340,11 @@ def _glibc(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
         return
     needed = c.torch.glibc[c.row.arch]
     if Version(c.distro.glibc) < Version(needed):
-        yield "distro", f"{c.distro.name} has glibc {c.distro.glibc}, and torch {c.torch.version} needs {needed}", "take a newer distribution"
+        yield (
+            "distro",
+            f"{c.distro.name} has glibc {c.distro.glibc}, and torch {c.torch.version} needs {needed}",
+            "take a newer distribution",
+        )
 
 
 @_rule("sm-covered")
@@ -300,6 +354,15 @@ def _sm_covered(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | No
         if c.tag == "cpu":
             yield "sm", f"a CPU build has no code for GPUs (asked for: {sm})", "take a CUDA, or remove sm"
         elif compiled is None:
-            yield "sm", f"nobody has verified which architectures torch {c.row.torch.version} for CUDA {c.row.cuda} holds (asked for: {sm})", "take a release whose list is known"
+            yield (
+                "sm",
+                f"nobody has verified which architectures torch {c.row.torch.version} for CUDA {c.row.cuda} holds "
+                f"(asked for: {sm})",
+                "take a release whose list is known",
+            )
         elif not covers(compiled, sm):
-            yield "sm", f"torch {c.row.torch.version} for CUDA {c.row.cuda} has no code for compute capability {sm}", f"compiled in: {', '.join(compiled)}"
+            yield (
+                "sm",
+                f"torch {c.row.torch.version} for CUDA {c.row.cuda} has no code for compute capability {sm}",
+                f"compiled in: {', '.join(compiled)}",
+            )

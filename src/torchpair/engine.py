@@ -143,9 +143,8 @@ def plan(
     else:
         why = f"torchpair starts one on Debian 12 or newer and Ubuntu 22.04 or newer, and this is {name}"
         return StartPlan("refuse", why=why, remedy=elsewhere)
-    return StartPlan(
-        "install", packages, (f"No Docker engine answers: installing {' '.join(packages)} and starting it.", where)
-    )
+    says = f"No Docker engine answers: installing {' '.join(packages)} and starting it."
+    return StartPlan("install", packages, (says, f"Unless systemd starts it: {where[0].lower()}{where[1:]}"))
 
 
 def mirror(indextargets: str, codename: str) -> Mirror | None:
@@ -228,7 +227,7 @@ def _where() -> tuple[str, str | None]:
     name = os.environ.get("DOCKER_CONTEXT")
     try:
         context = ContextAPI.get_context(name)
-    except (docker.errors.DockerException, OSError, ValueError) as error:
+    except Exception as error:  # docker-py raises a bare Exception for a broken file (7.2.0, context.py)
         raise EngineError("the docker context cannot be read", why=str(error), remedy="docker context ls") from error
     if context is None:
         raise EngineError(f"there is no docker context {name or 'of the current name'}", remedy="docker context ls")
@@ -310,7 +309,8 @@ def ensure(say: Say) -> Engine:
                 _unpack(where)
                 installing.result()
         _link_cli()
-        _start()
+        if not _answers():  # under systemd, installing the package has started it
+            _start()
         engine = find()
     if engine is None:
         raise EngineError("dockerd was started but does not answer", why=_last_words(0))
@@ -501,7 +501,8 @@ def _wait(done: Callable[[], bool], seconds: float) -> bool:
 
 def _last_words(offset: int) -> str:
     """What dockerd complained of since this start: its log from offset (bytes) on, without the reports of progress."""
-    text = (STATE / "dockerd.log").read_bytes()[offset:].decode(errors="replace")
+    log = STATE / "dockerd.log"
+    text = log.read_bytes()[offset:].decode(errors="replace") if log.exists() else ""
     return "\n    ".join([line for line in text.splitlines() if "level=info" not in line][-8:]) or "its log is empty"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,7 @@ def _any_base(workspace: Workspace, row: Row) -> None:
 
 
 def _specs(
-    workspace: Workspace, rows: Sequence[Row], base: str, engine: Engine, say: progress.Progress.say, strict: bool
+    workspace: Workspace, rows: Sequence[Row], base: str, engine: Engine, say: Callable[[str], None], strict: bool
 ) -> tuple[list[Spec], list[Outcome]]:
     """Specs on the base that can be had. strict: a row that cannot stand on it stops everything."""
     wanted = next((spec.image for spec in _possible(workspace, rows, "nvidia")), "")

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from packaging import tags
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from uv import find_uv_bin
 
 from torchpair.command import run
@@ -113,7 +113,9 @@ def read_tools(folder: Path) -> Lock:
     """The lock of the build stages' own tools. Raises LockError when there is none."""
     lock = _parse(folder / "tools.txt", "--tools")
     if lock is None:
-        raise LockError("the lock of the build tools is missing", where=str(folder / "tools.txt"), remedy="torchpair lock --tools")
+        raise LockError(
+            "the lock of the build tools is missing", where=str(folder / "tools.txt"), remedy="torchpair lock --tools"
+        )
     return lock
 
 
@@ -166,10 +168,10 @@ def _compile(name: str, project_file: str, python: str, arch: str) -> list[dict[
     with tempfile.TemporaryDirectory(prefix="torchpair-lock-") as temporary:
         folder = Path(temporary)
         (folder / "pyproject.toml").write_text(project_file, encoding="utf-8")
-        out = folder / "pylock.toml"
         argv = [
-            find_uv_bin(), "pip", "compile", str(folder / "pyproject.toml"), "--quiet", "--no-header",
-            "--format", "pylock.toml", "--output-file", str(out),
+            # --directory: uv reads indexes and overrides from the project it stands in, never from the caller's folder.
+            find_uv_bin(), "--directory", str(folder), "pip", "compile", "pyproject.toml", "--quiet", "--no-header",
+            "--format", "pylock.toml", "--output-file", "pylock.toml",
             "--python-version", python.removesuffix("t"), "--python-platform", _PLATFORM.format(arch=arch),
             "--only-binary", ":all:",
         ]  # fmt: skip
@@ -182,7 +184,7 @@ def _compile(name: str, project_file: str, python: str, arch: str) -> list[dict[
                 why=error.why,
                 remedy=f"look whether the index named above can be reached from here, then: torchpair lock {name}",
             ) from error
-        return list(tomllib.loads(out.read_text(encoding="utf-8")).get("packages", []))
+        return list(tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8")).get("packages", []))
 
 
 def project(spec: Spec, keep: Lock | None = None) -> str:
@@ -198,7 +200,10 @@ def project(spec: Spec, keep: Lock | None = None) -> str:
         lines.append(f"override-dependencies = {quoted([_pin(r) for r in spec.requirements if r.specifier])}")
     if keep:
         named = {r.name for r in spec.requirements if r.specifier.startswith("==")}
-        lines.append(f"constraint-dependencies = {quoted([f'{w.name}=={w.version}' for w in keep.wheels if w.name not in named])}")
+        lines.append(
+            "constraint-dependencies = "
+            + quoted([f"{w.name}=={w.version}" for w in keep.wheels if w.name not in named])
+        )
     elsewhere = [r.name for r in spec.requirements if r.index != "pypi"]
     if elsewhere:
         lines += ["", "[[tool.uv.index]]", 'name = "row"', f'url = "{spec.index_url}"', "explicit = true"]
@@ -212,13 +217,13 @@ def _pin(requirement: Requirement) -> str:
 
 def _locked(row: str, package: dict[str, Any], python: str, arch: str, elsewhere: set[str]) -> Locked:
     name = canonicalize_name(package["name"])
-    files = {wheel.get("name") or unquote(wheel["url"].rsplit("/", 1)[1]): wheel for wheel in package.get("wheels", [])}
+    files = {unquote(wheel["url"].rsplit("/", 1)[-1]): wheel for wheel in package.get("wheels", []) if "url" in wheel}
     file = _best(list(files), python, arch)
     if file is None or "sha256" not in files[file].get("hashes", {}):
         raise LockError(
             f"no wheel with a sha256 for {name} {package.get('version', '')} that fits Python {python} on {arch}",
             where=row,
-            why=f"the index has: {', '.join(sorted(files)) or 'no wheel at all'}",
+            why=f"the index has: {', '.join(ascii(name)[1:-1] for name in sorted(files)) or 'no wheel at all'}",
         )
     wheel = files[file]
     # PyPI's addresses are left out: a name and a hash are found on any mirror of it.
@@ -245,9 +250,14 @@ def _best(files: list[str], python: str, arch: str) -> str | None:
             ]
         )
     }
-    ranked = [
-        (min(order[tag] for tag in fitting), file)
-        for file in files
-        if (fitting := [tag for tag in parse_wheel_filename(file)[3] if tag in order])
-    ]
-    return min(ranked)[1] if ranked else None
+    best = None
+    for file in sorted(files):
+        try:
+            _, _, build, offered = parse_wheel_filename(file)
+        except InvalidWheelFilename:
+            continue
+        fitting = [order[tag] for tag in offered if tag in order]
+        # Of two builds of the same tag the later one counts: https://packaging.python.org/specifications/binary-distribution-format/
+        if fitting and (best is None or (-min(fitting), build) > best[0]):
+            best = (-min(fitting), build), file
+    return best[1] if best else None

@@ -10,7 +10,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -87,10 +87,18 @@ class Field:
 
 # Values reach Dockerfiles, shells, labels and tags. Each kind admits only what it needs, so that no quote, newline,
 # dollar or backslash can pass: this is the one door.
-VERSION = Field(re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}[0-9A-Za-z.+]{0,40}"), 'a whole version such as "2.8.0"')
-CUDA = Field(re.compile(r"\d{1,2}\.\d{1,2}|cpu"), '"12.8" (major.minor) or "cpu"')
-PYTHON = Field(re.compile(r"3\.\d{1,2}t?"), '"3.11" (major.minor), or "3.13t" for the free-threaded build')
-NAME = Field(re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,60}[a-z0-9])?"), "lower-case letters, digits, dots and dashes, at most 62")
+VERSION = Field(
+    re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}[0-9A-Za-z.+]{0,40}", re.ASCII), 'a whole version such as "2.8.0"'
+)
+# Two digits and one: a tag such as cu128 then names one CUDA only.
+CUDA = Field(re.compile(r"[1-9]\d\.\d|cpu", re.ASCII), '"12.8" (major.minor) or "cpu"')
+PYTHON = Field(re.compile(r"3\.\d{1,2}t?", re.ASCII), '"3.11" (major.minor), or "3.13t" for the free-threaded build')
+# A row's name is a build target (plan.py: groups "default" and "local", "_local" behind a name) and a lock file, as
+# tools.txt is.
+NAME = Field(
+    re.compile(r"(?!(?:default|local|tools|.*\.local)\Z)[a-z0-9](?:[a-z0-9.-]{0,60}[a-z0-9])?"),
+    'lower-case letters, digits, dots and dashes, at most 62; not "default", "local", "tools", nor ".local" at its end',
+)
 # https://github.com/distribution/reference: repository, then tag and digest.
 BASE = Field(
     re.compile(
@@ -98,9 +106,9 @@ BASE = Field(
     ),
     '"nvidia", "local" or an image reference',
 )
-DISTRO = Field(re.compile(r"(?:ubuntu\d\d\.\d\d|debian\d\d)"), '"ubuntu22.04" or "debian12"')
+DISTRO = Field(re.compile(r"(?:ubuntu\d\d\.\d\d|debian\d\d)", re.ASCII), '"ubuntu22.04" or "debian12"')
 REF = Field(re.compile(r"[0-9A-Za-z][0-9A-Za-z._/-]{0,99}"), "a git tag, branch or commit")
-SM = Field(re.compile(r"\d{1,2}\.\d[af]?(?:\+PTX)?"), 'a compute capability such as "9.0" or "12.0+PTX"')
+SM = Field(re.compile(r"\d{1,2}\.\d[af]?(?:\+PTX)?", re.ASCII), 'a compute capability such as "9.0" or "12.0+PTX"')
 
 
 def one_of(*words: str) -> Field:
@@ -109,7 +117,8 @@ def one_of(*words: str) -> Field:
 
 PACKAGE_KEYS: Mapping[str, Field] = {"version": VERSION, "from": one_of("wheel", "source", "base"), "ref": REF}
 ROW_KEYS = (
-    "name", "torch", "cuda", "python", "torchaudio", "torchcodec", "base", "distro", "index", "arch", "sm", "default", "force",
+    "name", "torch", "cuda", "python", "torchaudio", "torchcodec", "base", "distro", "index", "arch", "sm",
+    "default", "force",
 )  # fmt: skip
 TOP_KEYS = ("images",)
 
@@ -118,7 +127,8 @@ def load(path: Path) -> tuple[Row, ...]:
     """Read a matrix file into rows, in the file's order. Raises MatrixError."""
     shown = str(path)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as matrix:
+            data = matrix.read(MAX_BYTES + 1)
     except OSError as error:
         raise MatrixError(
             "cannot read the matrix",
@@ -126,18 +136,32 @@ def load(path: Path) -> tuple[Row, ...]:
             why=error.strerror or str(error),
             remedy="name another file with --matrix, or run from the folder that holds matrix.yaml",
         ) from error
+    if len(data) > MAX_BYTES:
+        raise _too_large(shown)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MatrixError("not UTF-8 text", where=shown, why=str(error), remedy="save the file as UTF-8") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise MatrixError(
+            "not UTF-8 text", where=f"{shown}:{line}", why=str(error), remedy="save the file as UTF-8"
+        ) from error
     return parse(text, shown)
 
 
 def parse(text: str, file: str = "matrix.yaml") -> tuple[Row, ...]:
     """Rows from the text of a matrix file. Raises MatrixError."""
     if len(text) > MAX_BYTES:
-        raise MatrixError(f"larger than {MAX_BYTES} bytes", where=file, remedy="split the matrix into several files")
+        raise _too_large(file)
     return _Reader(file).rows(_compose(text, file))
+
+
+def _too_large(file: str) -> MatrixError:
+    return MatrixError(
+        f"larger than {MAX_BYTES} bytes",
+        where=file,
+        why="no matrix is that long",
+        remedy="split the matrix into several files",
+    )
 
 
 def _compose(text: str, file: str) -> yaml.Node | None:
@@ -146,11 +170,21 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         depth = 0
         for event in yaml.parse(text, _LOADER):
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
-                raise MatrixError(f"alias *{event.anchor}", where=f"{file}:{line}", why="anchors and aliases are not used here", remedy="write the value out")
+                line = _line(event)
+                raise MatrixError(
+                    f"alias *{event.anchor}",
+                    where=f"{file}:{line}",
+                    why="anchors and aliases are not used here",
+                    remedy="write the value out",
+                )
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                raise MatrixError(f"nested deeper than {MAX_DEPTH} levels", where=f"{file}:{event.start_mark.line + 1}")
+                raise MatrixError(
+                    f"nested deeper than {MAX_DEPTH} levels",
+                    where=f"{file}:{_line(event)}",
+                    why="a row has three levels at most",
+                    remedy="look for brackets that are not closed",
+                )
         return yaml.compose(text, _LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -164,7 +198,9 @@ def _compose(text: str, file: str) -> yaml.Node | None:
             remedy="indent with spaces" if tab else "look at this line and the one before it",
         ) from error
     except yaml.YAMLError as error:  # a character that YAML does not allow
-        raise MatrixError("not valid YAML", where=file, why=str(error).splitlines()[0], remedy="save the file as plain text") from error
+        raise MatrixError(
+            "not valid YAML", where=file, why=str(error).splitlines()[0], remedy="save the file as plain text"
+        ) from error
 
 
 class _Reader:
@@ -179,7 +215,13 @@ class _Reader:
     def mapping(self, node: yaml.Node, key: str, known: tuple[str, ...]) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """The pairs of a mapping as name -> (key node, value node); unknown and repeated keys are refused."""
         if not isinstance(node, yaml.MappingNode):
-            self.fail(node, key, f"expected keys and values, found {_kind(node)}", None, f"allowed keys: {', '.join(known)}")
+            self.fail(
+                node,
+                key,
+                f"expected keys and values, found {_kind(node)}",
+                f"known keys: {', '.join(known)}",
+                "write key: value",
+            )
         pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for name_node, value in node.value:
             name = str(name_node.value) if isinstance(name_node, yaml.ScalarNode) else "?"
@@ -191,25 +233,52 @@ class _Reader:
                     f"did you mean {near[0]!r}?" if near else "remove it",
                 )  # fmt: skip
             if name in pairs:
-                self.fail(name_node, here, f"key {name!r} stands here twice", f"first in line {pairs[name][0].start_mark.line + 1}", "keep one")
+                self.fail(
+                    name_node,
+                    here,
+                    f"key {name!r} stands here twice",
+                    f"first in line {pairs[name][0].start_mark.line + 1}",
+                    "keep one",
+                )
             pairs[name] = (name_node, value)
         return pairs
 
-    def text(self, node: yaml.Node, key: str, kind: Callable[[str], str]) -> str:
+    def text(self, node: yaml.Node, key: str, kind: Field) -> str:
         """One value, checked by its kind."""
         if not isinstance(node, yaml.ScalarNode):
-            self.fail(node, key, f"expected one value, found {_kind(node)}", None, None)
-        allowed = getattr(kind, "allowed", "text")
-        if node.tag in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int") and re.fullmatch(r"\d+\.\d*0|\d+(\.\d+)?", node.value):
-            self.fail(node, key, f"{node.value} is a number to YAML", "YAML drops the last zero of 3.10 and 2.10", f'put it in quotes: "{node.value}"')
+            self.fail(
+                node,
+                key,
+                f"expected one value, found {_kind(node)}",
+                f"expected {kind.allowed}",
+                f"write {kind.allowed}",
+            )
+        if node.tag in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int") and re.fullmatch(
+            r"\d+\.\d*0|\d+(\.\d+)?", node.value
+        ):
+            self.fail(
+                node,
+                key,
+                f"{node.value} is a number to YAML",
+                "YAML drops the last zero of 3.10 and 2.10",
+                f'put it in quotes: "{node.value}"',
+            )
         try:
             return kind(node.value)
         except ValueError:
-            self.fail(node, key, f"{_shown(node.value)!r} is not allowed here", f"expected {allowed}", None if allowed == "text" else f"write {allowed}")
+            self.fail(
+                node,
+                key,
+                f"{_shown(node.value)!r} is not allowed here",
+                f"expected {kind.allowed}",
+                f"write {kind.allowed}",
+            )
 
     def flag(self, node: yaml.Node, key: str) -> bool:
         if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:bool":
-            self.fail(node, key, "expected true or false", f"found {_kind(node)}", "write true or false, without quotes")
+            self.fail(
+                node, key, "expected true or false", f"found {_kind(node)}", "write true or false, without quotes"
+            )
         return str(node.value).lower() in ("true", "yes", "on")
 
     def many(self, node: yaml.Node, key: str, one: Callable[[yaml.Node, str], T]) -> tuple[T, ...]:
@@ -217,11 +286,20 @@ class _Reader:
         if not isinstance(node, yaml.SequenceNode):
             return (one(node, key),)
         if not node.value:
-            self.fail(node, key, "an empty list", "it would expand to no image at all", "name at least one value, or remove the key")
+            self.fail(
+                node,
+                key,
+                "an empty list",
+                "it would expand to no image at all",
+                "name at least one value, or remove the key",
+            )
         values = tuple(one(child, f"{key}[{i}]") for i, child in enumerate(node.value))
+        first: dict[T, int] = {}
         for i, value in enumerate(values):
-            if value in values[:i]:
-                self.fail(node.value[i], f"{key}[{i}]", "the same value twice", None, "keep one")
+            if first.setdefault(value, i) != i:
+                self.fail(
+                    node.value[i], f"{key}[{i}]", "the same value twice", f"first at {key}[{first[value]}]", "keep one"
+                )
         return values
 
     def package(self, node: yaml.Node, key: str) -> Package:
@@ -232,20 +310,49 @@ class _Reader:
         values = {name: self.text(value, f"{key}.{name}", PACKAGE_KEYS[name]) for name, (_, value) in pairs.items()}
         origin = values.get("from", "wheel")
         if "ref" in values and origin != "source":
-            self.fail(pairs["ref"][0], f"{key}.ref", "a ref without from: source", "a wheel has no git ref", "add from: source, or remove ref")
-        if origin == "base" and not key.endswith(".torch"):
-            self.fail(pairs["from"][0], f"{key}.from", '"base" is for torch only', None, 'write "wheel" or "source"')
+            self.fail(
+                pairs["ref"][0],
+                f"{key}.ref",
+                "a ref without from: source",
+                "a wheel has no git ref",
+                "add from: source, or remove ref",
+            )
+        if origin == "base" and key.rpartition(".")[2].partition("[")[0] != "torch":
+            self.fail(
+                pairs["from"][0],
+                f"{key}.from",
+                '"base" is for torch only',
+                "only torch is kept from a base image",
+                'write "wheel" or "source"',
+            )
         return Package(version=values.get("version"), origin=origin, ref=values.get("ref"))
 
     def rows(self, root: yaml.Node | None) -> tuple[Row, ...]:
         if root is None:
-            raise MatrixError("the file is empty", where=f"{self.file}:1: images", why="there is nothing to build", remedy="add a row under images:")
+            raise MatrixError(
+                "the file is empty",
+                where=f"{self.file}:1: images",
+                why="there is nothing to build",
+                remedy="add a row under images:",
+            )
         top = self.mapping(root, "", TOP_KEYS)
         if "images" not in top:
-            self.fail(root, "images", "the key images is missing", "there is nothing to build", "add images: with a list of rows")
+            self.fail(
+                root,
+                "images",
+                "the key images is missing",
+                "there is nothing to build",
+                "add images: with a list of rows",
+            )
         images = top["images"][1]
         if not isinstance(images, yaml.SequenceNode):
-            self.fail(images, "images", f"expected a list of rows, found {_kind(images)}", None, "start each row with a dash")
+            self.fail(
+                images,
+                "images",
+                f"expected a list of rows, found {_kind(images)}",
+                "images holds one row per image",
+                "start each row with a dash",
+            )
         if not images.value:
             self.fail(images, "images", "no rows", "there is nothing to build", "add a row")
         rows: list[Row] = []
@@ -254,12 +361,27 @@ class _Reader:
             for row in self.row(node, f"images[{i}]"):
                 if row.name in seen:
                     first = seen[row.name].place
-                    self.fail(node, f"images[{i}]", f"the row {row.name} is there already", f"first in line {first.line}", "remove one, or give it a name of its own")
+                    self.fail(
+                        node,
+                        f"images[{i}]",
+                        f"the row {row.name} is there already",
+                        f"first in line {first.line}",
+                        "remove one, or give it a name of its own",
+                    )
                 seen[row.name] = row
                 rows.append(row)
                 if len(rows) > MAX_ROWS:
-                    self.fail(node, f"images[{i}]", f"more than {MAX_ROWS} rows", None, "split the matrix into several files")
+                    self.too_many(node, f"images[{i}]")
         return tuple(rows)
+
+    def too_many(self, node: yaml.Node, key: str) -> NoReturn:
+        self.fail(
+            node,
+            key,
+            f"more than {MAX_ROWS} rows",
+            "each combination of a row's lists is a row",
+            "split the matrix into several files",
+        )
 
     def row(self, node: yaml.Node, key: str) -> list[Row]:
         """One entry of the list: a row for each combination of its axes torch, cuda and python."""
@@ -267,7 +389,13 @@ class _Reader:
         values = {name: value for name, (_, value) in pairs.items()}
         for needed in ("torch", "cuda", "python"):
             if needed not in values:
-                self.fail(node, f"{key}.{needed}", f"the key {needed} is missing", "torch, cuda and python name an image", f"add {needed}: ...")
+                self.fail(
+                    node,
+                    f"{key}.{needed}",
+                    f"the key {needed} is missing",
+                    "torch, cuda and python name an image",
+                    f"add {needed}: ...",
+                )
         lines = {name: name_node.start_mark.line + 1 for name, (name_node, _) in pairs.items()}
 
         def get(name: str, read: Callable[[yaml.Node, str], T], default: T) -> T:
@@ -279,12 +407,26 @@ class _Reader:
         torches = self.many(values["torch"], f"{key}.torch", self.package)
         cudas = self.many(values["cuda"], f"{key}.cuda", plain(CUDA))
         pythons = self.many(values["python"], f"{key}.python", plain(PYTHON))
+        if len(torches) * len(cudas) * len(pythons) > MAX_ROWS:
+            self.too_many(node, key)
         name = get("name", plain(NAME), None)
         if name is not None and len(torches) * len(cudas) * len(pythons) > 1:
-            self.fail(pairs["name"][0], f"{key}.name", "one name for several images", "this row has a list of values", "remove name, or split the row")
+            self.fail(
+                pairs["name"][0],
+                f"{key}.name",
+                "one name for several images",
+                "this row has a list of values",
+                "remove name, or split the row",
+            )
         for i, torch in enumerate(torches):
             if torch.version is None and torch.origin != "base":
-                self.fail(values["torch"], f"{key}.torch" + (f"[{i}]" if len(torches) > 1 else ""), "torch without a version", None, 'add version: "2.8.0"')
+                self.fail(
+                    values["torch"],
+                    f"{key}.torch" + (f"[{i}]" if len(torches) > 1 else ""),
+                    "torch without a version",
+                    "only the torch of a base image needs none",
+                    'add version: "2.8.0"',
+                )
         common: dict[str, Any] = {
             "torchaudio": get("torchaudio", self.package, Package()),
             "torchcodec": get("torchcodec", self.package, Package()),
@@ -307,7 +449,6 @@ class _Reader:
 
 def _named(row: Row) -> Row:
     """The name of a row that has none: what tells its image from others."""
-    from dataclasses import replace
 
     def short(prefix: str, package: Package) -> list[str]:
         if package.origin == "wheel" and package.version is None:
@@ -322,6 +463,10 @@ def _named(row: Row) -> Row:
     if row.arch != "x86_64":
         parts.append(row.arch)
     return replace(row, name="-".join(parts))
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _kind(node: yaml.Node) -> str:

@@ -18,7 +18,10 @@ CONTEXT = "build/context"
 
 
 def target(spec: Spec) -> str:
-    """The bake target of a row on its base. Row names have no underscore, so no two rows share a target."""
+    """The bake target of a row on its base.
+
+    No two rows share one: a row's name has no underscore and does not end in ".local".
+    """
     return spec.name.replace(".", "_") + ("_local" if spec.base == "local" else "")
 
 

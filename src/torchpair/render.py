@@ -14,7 +14,9 @@ from torchpair import lock as locks
 from torchpair.resolve import LAYERS, UID, Spec, layer_of
 from torchpair.resources import templates_dir
 
-BANNER = "Rendered by torchpair from matrix.yaml: do not edit. `torchpair render` writes it, `torchpair render --check` compares."
+BANNER = (
+    "Rendered by torchpair from matrix.yaml by `torchpair render`: do not edit, `torchpair render --check` compares."
+)
 
 # One time for every file of a layer, so that two builds of one lock give one digest: 1 January 2020, UTC.
 EPOCH = 1577836800
@@ -37,18 +39,22 @@ def dockerfile(spec: Spec, lock: locks.Lock | None, tools: locks.Lock) -> str:
     layers: dict[str, list[locks.Locked]] = {layer: [] for layer in LAYERS}
     for wheel in lock.wheels if lock else ():
         layers[layer_of(wheel.name)].append(wheel)
-    return _environment().get_template("image.Dockerfile.j2").render(
-        banner=BANNER,
-        spec=spec,
-        lock=lock,
-        layers=layers,
-        tools=tools,
-        project="" if lock else locks.project(spec),
-        site=f"/opt/venv/lib/python{spec.python}/site-packages",
-        labels=labels(spec),
-        expect=json.dumps(expectation(spec, lock), sort_keys=True),
-        uid=UID,
-        epoch=EPOCH,
+    return (
+        _environment()
+        .get_template("image.Dockerfile.j2")
+        .render(
+            banner=BANNER,
+            spec=spec,
+            lock=lock,
+            layers=layers,
+            tools=tools,
+            project="" if lock else locks.project(spec),
+            site=f"/opt/venv/lib/python{spec.python}/site-packages",
+            labels=labels(spec),
+            expect=json.dumps(expectation(spec, lock), sort_keys=True),
+            uid=UID,
+            epoch=EPOCH,
+        )
     )
 
 
@@ -58,7 +64,8 @@ def labels(spec: Spec) -> dict[str, str]:
     cuda = "CPU" if spec.cuda == "cpu" else f"CUDA {spec.cuda}"
     return {
         "org.opencontainers.image.title": "torchpair",
-        "org.opencontainers.image.description": f"torch {spec.torch} and torchaudio {spec.torchaudio}{files}, {cuda}, Python {spec.python}",
+        "org.opencontainers.image.description": f"torch {spec.torch} and torchaudio {spec.torchaudio}{files}, {cuda}, "
+        f"Python {spec.python}",
         "org.opencontainers.image.version": spec.tag,
         "org.opencontainers.image.base.name": spec.image,
         **spec.labels,
@@ -80,13 +87,18 @@ def file_name(spec: Spec) -> str:
 
 
 def drift(folder: Path, rendered: Mapping[str, str]) -> list[str]:
-    """A unified diff for each file below `folder` that differs from what would be rendered, is missing or is left over."""
+    """A unified diff for each file below `folder` that is not what would be rendered, is missing or is left over."""
     diffs = []
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*Dockerfile")} if folder.is_dir() else set()
     for name in sorted(present | rendered.keys()):
-        old = (folder / name).read_text(encoding="utf-8") if name in present else ""
+        old = _read(folder / name) if name in present else ""
         diffs += diff(f"{folder.name}/{name}", old, rendered.get(name, ""))
     return diffs
+
+
+def _read(path: Path) -> str:
+    """A file as it is: read_text would make the line ends alike, and what is not UTF-8 is drift, not an error."""
+    return path.read_bytes().decode("utf-8", "replace")
 
 
 def diff(name: str, old: str, new: str) -> list[str]:
@@ -102,11 +114,11 @@ def write(folder: Path, rendered: Mapping[str, str]) -> list[str]:
     changed = []
     for name, text in rendered.items():
         path = folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or _read(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             changed.append(name)
-    for path in folder.rglob("*Dockerfile"):
+    for path in list(folder.rglob("*Dockerfile")):  # a list: folders go while it is walked
         name = path.relative_to(folder).as_posix()
         if name not in rendered:
             path.unlink()

@@ -229,9 +229,17 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
         Decision("index", c.index, f"PyPI's one CUDA of torch {c.torch.version} is {c.torch.pypi[row.arch]}"),
         Decision("torchaudio", c.torchaudio.version, _why_torchaudio(c)),
         Decision("torchcodec", c.torchcodec.version if c.torchcodec else "none", _why_torchcodec(c)),
-        Decision("base", image, f"{kind}: {c.distro.name}" + (f", newest toolkit of {row.cuda}" if kind == "nvidia" and c.toolkit else "")),
+        Decision(
+            "base",
+            image,
+            f"{kind}: {c.distro.name}" + (f", newest toolkit of {row.cuda}" if kind == "nvidia" and c.toolkit else ""),
+        ),
         Decision("python", f"{row.python} from {python_from}", f"{c.distro.name} has {c.distro.python} of its own"),
-        Decision("min_driver", min_driver or "none", f"lowest driver of CUDA {cuda_major}" if min_driver else "a CPU build needs no driver"),
+        Decision(
+            "min_driver",
+            min_driver or "none",
+            f"lowest driver of CUDA {cuda_major}" if min_driver else "a CPU build needs no driver",
+        ),
     )
     return Spec(
         row=row,
@@ -271,7 +279,7 @@ def _image(c: compat.Candidate, kind: str) -> str:
 
 
 def _tag(c: compat.Candidate) -> str:
-    """"2.8.0-cu128-py311-ubuntu22.04". A row that chose its torchaudio itself, or its name, carries that."""
+    """ "2.8.0-cu128-py311-ubuntu22.04". A row that chose its torchaudio itself, or its name, carries that."""
     assert c.torch is not None and c.torchaudio is not None and c.distro is not None
     python = "py" + c.row.python.replace(".", "")
     parts = [c.torch.version.replace("+", "."), c.tag, python]
@@ -326,7 +334,10 @@ def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
 def _apt(c: compat.Candidate, python_from: str) -> tuple[Apt, ...]:
     packages = [
         Apt("ca-certificates", "downloads over TLS"),
-        Apt("ffmpeg", "torchcodec opens files through FFmpeg" if c.torchcodec else "torchaudio opens files through FFmpeg"),
+        Apt(
+            "ffmpeg",
+            "torchcodec opens files through FFmpeg" if c.torchcodec else "torchaudio opens files through FFmpeg",
+        ),
         Apt("libgomp1", "OpenMP for packages that do not bring their own"),
         Apt("tini", "process 1: forwards signals, reaps children"),
     ]

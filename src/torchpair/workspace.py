@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from torchpair import facts as facts_data
-from torchpair import lock as locks
+from torchpair import lock as lockfile
 from torchpair import matrix, plan, render
 from torchpair.errors import LockError, ResolveError, TorchpairError
 from torchpair.facts import Facts
@@ -55,7 +55,7 @@ class Workspace:
         return matrix.load(self.file)
 
     def choose(self, names: Sequence[str], everything: bool = False) -> tuple[Row, ...]:
-        """The rows of these names; without names the default rows, or all. Raises TorchpairError for an unknown name."""
+        """The rows of these names; without names the default rows, or all. Raises TorchpairError."""
         if names:
             known = {row.name: row for row in self.rows}
             for name in names:
@@ -69,7 +69,9 @@ class Workspace:
             return tuple(known[name] for name in dict.fromkeys(names))
         rows = self.rows if everything else tuple(row for row in self.rows if row.default)
         if not rows:
-            raise TorchpairError("no row is marked default: true", where=str(self.file), remedy="name rows, or use --all")
+            raise TorchpairError(
+                "no row is marked default: true", where=str(self.file), remedy="name rows, or use --all"
+            )
         return rows
 
     def specs(self, rows: Sequence[Row], base: str) -> list[Spec]:
@@ -92,24 +94,24 @@ class Workspace:
                 raise refused
         return list(specs.values())
 
-    def lock(self, spec: Spec) -> locks.Lock | None:
-        return locks.read(spec, self.locks)
+    def lock(self, spec: Spec) -> lockfile.Lock | None:
+        return lockfile.read(spec, self.locks)
 
-    def make_lock(self, spec: Spec, upgrade: bool = False) -> locks.Lock:
+    def make_lock(self, spec: Spec, upgrade: bool = False) -> lockfile.Lock:
         """Ask the indexes and write the row's lock; versions of an older lock stay where they fit, unless upgrading."""
         old = None
         if not upgrade:
             try:
                 old = self.lock(spec)
             except LockError:
-                old = locks.read_stale(spec, self.locks)
-        lock = locks.resolve(spec, old)
-        write_whole(locks.path_of(spec, self.locks), locks.text(spec.name, lock))
+                old = lockfile.read_stale(spec, self.locks)
+        lock = lockfile.resolve(spec, old)
+        write_whole(lockfile.path_of(spec, self.locks), lockfile.text(spec.name, lock))
         return lock
 
-    def make_tools_lock(self) -> locks.Lock:
-        lock = locks.resolve_tools()
-        write_whole(self.locks / "tools.txt", locks.text("tools", lock))
+    def make_tools_lock(self) -> lockfile.Lock:
+        lock = lockfile.resolve_tools()
+        write_whole(self.locks / "tools.txt", lockfile.text("tools", lock))
         return lock
 
     def ensure_locks(self, specs: Sequence[Spec], say: Callable[[str], None]) -> dict[str, str]:
@@ -132,7 +134,7 @@ class Workspace:
 
     def rendered(self, specs: Sequence[Spec]) -> dict[str, str]:
         """The text of every Dockerfile, by its path below dockerfiles/."""
-        tools = locks.read_tools(self.locks)
+        tools = lockfile.read_tools(self.locks)
         return {render.file_name(spec): render.dockerfile(spec, self.lock(spec), tools) for spec in specs}
 
     def write_rendered(self) -> list[str]:

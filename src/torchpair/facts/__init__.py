@@ -176,9 +176,7 @@ def load(folder: Path = Path(__file__).parent) -> Facts:
         collected=str(releases["collected"]),
         torch={v: _torch(v, e) for v, e in releases["torch"].items()},
         torchaudio={v: _torchaudio(v, e) for v, e in releases["torchaudio"].items()},
-        torchcodec={
-            v: Torchcodec(v, tuple(e["pythons"]), e["pypi"]) for v, e in releases["torchcodec"].items()
-        },
+        torchcodec={v: Torchcodec(v, tuple(e["pythons"]), e["pypi"]) for v, e in releases["torchcodec"].items()},
         toolkits={
             v: Toolkit(v, e["toolkit_driver"], e["cudnn"], tuple(e["ubuntu"]), e["gcc_max"])
             for v, e in cuda["toolkits"].items()
