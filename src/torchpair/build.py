@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import docker.errors
+import requests.exceptions
 
 from torchpair import plan
 from torchpair.engine import Engine
@@ -74,6 +75,18 @@ def images(
 
 
 def _one(
+    engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, running: list[subprocess.Popen[str]]
+) -> Built:
+    began = time.monotonic()
+    try:
+        return _build(engine, spec, folder, log, progress, running)
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as problem:
+        error = f"the engine does not answer: {problem}"
+        progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
+        return Built(spec, None, None, time.monotonic() - began, False, error, log)
+
+
+def _build(
     engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, running: list[subprocess.Popen[str]]
 ) -> Built:
     began = time.monotonic()
@@ -137,6 +150,7 @@ class Steps:
     done: set[str] = field(default_factory=set)
     tails: dict[str, list[str]] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
+    failed: tuple[str, str] | None = None  # digest and error of the first step that failed
     failure: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -152,7 +166,11 @@ class Steps:
                 self._vertex(vertex, out)
             for entry in item.get("logs") or ():
                 self._log(entry, out)
-        if self.failure is None and words:
+        if self.failed:
+            # Only now: a step's last words may come together with its error.
+            digest, error = self.failed
+            self.failure = _cause(self.names[digest], error, self.tails.get(digest, []))
+        elif words:
             self.failure = "\n    ".join(word for word in words if word)
 
     def _vertex(self, vertex: dict[str, Any], out: IO[str]) -> None:
@@ -160,8 +178,8 @@ class Steps:
         if digest not in self.names:
             self.names[digest] = name
             out.write(f"--- {name}\n")
-        if vertex.get("error") and "context canceled" not in str(vertex["error"]) and self.failure is None:
-            self.failure = _cause(name, str(vertex["error"]), self.tails.get(digest, []))
+        if vertex.get("error") and "context canceled" not in str(vertex["error"]) and self.failed is None:
+            self.failed = digest, str(vertex["error"])
             out.write(f"!!! {name}: {vertex['error']}\n")
         if vertex.get("completed") and digest not in self.done:
             self.done.add(digest)
@@ -222,7 +240,7 @@ def _short(name: str) -> str:
 def _cause(name: str, error: str, tail: list[str]) -> str:
     """Why a step failed: its stage, its exit code, and its own last words from the first error among them on."""
     code = re.search(r"exit code: (\d+)", error)
-    start = next((i for i, line in enumerate(tail) if re.match(r"\s*(error|E:|fatal)\b", line, re.IGNORECASE)), -4)
+    start = next((i for i, line in enumerate(tail) if re.match(r"\s*(error\b|fatal\b|E:)", line, re.IGNORECASE)), -4)
     head = f"{_stage(name) or _short(name)}: " + (f"exit code {code[1]}" if code else error)
     return "\n    ".join([head, *tail[start:]])
 

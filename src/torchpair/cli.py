@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__
+from torchpair import __version__, cli_know
+from torchpair.cli_know import matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_OK,
@@ -23,8 +24,6 @@ from torchpair.errors import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from torchpair.workspace import Workspace
 
 EPILOG = (
@@ -32,15 +31,6 @@ EPILOG = (
     "3 inconclusive, 4 a build failed."
 )
 
-matrix_option = click.option(
-    "--matrix",
-    "-m",
-    "file",
-    type=click.Path(path_type=Path),
-    default=Path("matrix.yaml"),
-    show_default=True,
-    help="The matrix file.",
-)
 base_option = click.option(
     "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
     help="nvidia/cuda images, a Debian made on this machine, or whichever can be had.",
@@ -80,13 +70,6 @@ def _workspace(file: Path) -> Workspace:
     return Workspace(file)
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    # In a pipe a table must not be folded to 80 columns: a program reads it.
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
 def _say(line: str) -> None:
     click.echo(line)
 
@@ -105,6 +88,7 @@ def images(names: tuple[str, ...], file: Path, base: str, gpu: Any, everything: 
     Finds or starts a Docker engine, picks a base, settles versions, renders, builds, checks, and ends with a table
     and a report for every image below reports/.
     """
+    from torchpair.console import console
     from torchpair.factory import make
 
     sys.exit(
@@ -116,7 +100,7 @@ def images(names: tuple[str, ...], file: Path, base: str, gpu: Any, everything: 
             everything=everything,
             jobs=jobs,
             again=again,
-            console=_console(),
+            console=console(),
         )
     )
 
@@ -146,6 +130,7 @@ def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: 
     from torchpair import engine as engines
     from torchpair import present
     from torchpair import report as reports
+    from torchpair.console import console
     from torchpair.factory import spec_of
 
     try:
@@ -168,9 +153,9 @@ def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: 
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:
-        console = _console()
-        console.print(present.checks_table(report))
-        console.print(present.table([present.outcome(report, path)]))
+        screen = console()
+        screen.print(present.checks_table(report))
+        screen.print(present.table([present.outcome(report, path)]))
     sys.exit({"healthy": EXIT_OK, "unhealthy": EXIT_UNHEALTHY}.get(report.verdict, EXIT_INCONCLUSIVE))
 
 
@@ -264,6 +249,9 @@ def plan(file: Path) -> None:
     path, digest = workspace.probe()
     click.echo(f"docker-bake.json is up to date; {path} packed (sha256 {digest[:12]}).")
 
+
+for command in (cli_know.rows, cli_know.explain, cli_know.solve):
+    cli.add_command(command)
 
 if __name__ == "__main__":
     main()

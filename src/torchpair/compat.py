@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from torchpair import source
 from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family
 from torchpair.matrix import Row
 
@@ -83,6 +84,7 @@ RULES: dict[str, Rule] = {
             "From 2.9 on torchaudio reads and writes files through torchcodec, which fits torch by a table of its own.",
             ("torchcodec-readme", "pypi-listing"),
         ),
+        Rule("numpy", "Wheels before 2.3 were built against numpy 1 and need it.", ("builder-2.2", "builder-2.3")),
         Rule("image-exists", "The base image must be published for this CUDA.", ("cog", "cog-3016", "dockerfiles")),
         Rule("local-python", "The local base is a Debian, and its own Python is the image's.", ("general",)),
         Rule("glibc", "The base's glibc must be as new as the wheel's tag promises to need.", ("wheels", "general")),
@@ -91,7 +93,33 @@ RULES: dict[str, Rule] = {
             "A GPU architecture that a row asks for must be compiled into torch's wheel.",
             ("manywheel", "cpp-extension"),
         ),
-        Rule("source-build", "Compiling from source is not there yet.", ()),
+        Rule(
+            "source-tag",
+            "A torchaudio can be compiled only against the torches that its source was written for.",
+            ("audio-setup", "ngc"),
+        ),
+        Rule(
+            "source-cuda",
+            "A tag compiles up to a CUDA: before 2.9 not with CUDA 13, whose CUB lost what it uses.",
+            ("audio-4068",),
+        ),
+        Rule(
+            "source-sm",
+            "A compiler makes code only for the architectures that its CUDA knows.",
+            ("cpp-extension", "general"),
+        ),
+        Rule(
+            "source-abi",
+            "A torch that is not an official wheel needs a torchaudio compiled against it.",
+            ("audio-setup",),
+        ),
+        Rule("source-torch", "torch itself compiles with the CUDA that its release was made for.", ("torch-arch",)),
+        Rule("base-image", "A torch that the base has already needs a base that is named.", ()),
+        Rule(
+            "driver-floor",
+            "A driver runs what was built for its CUDA major from a lowest version on.",
+            ("nvidia-notes", "uv-backend"),
+        ),
     )
 }
 
@@ -133,6 +161,21 @@ def covers(compiled: tuple[str, ...], wanted: str) -> bool:
     return False
 
 
+def serves(compiled: tuple[str, ...], wanted: str, cuda: str, facts: Facts) -> bool:
+    """Whether a build of this CUDA runs on a compute capability: `covers`, and PTX only from a CUDA that knows the GPU.
+
+    torch's own kernels would be compiled from PTX by any newer driver; cuBLAS and cuDNN of a CUDA from before the GPU
+    have nothing for it (RTX 50 on CUDA 12.4: pytorch/pytorch, "no kernel image is available").
+    """
+    if covers(tuple(arch for arch in compiled if not arch.endswith("+PTX")), wanted):
+        return True
+    also = tuple(arch.removesuffix("+PTX") for arch in compiled if arch.endswith("+PTX"))
+    if covers(also, wanted):
+        return True
+    first = facts.min_cuda_for_sm.get(wanted.removesuffix("+PTX").rstrip("af"))
+    return covers(compiled, wanted) and (first is None or Version(cuda) >= Version(first))
+
+
 def compiled_sm(c: Candidate) -> tuple[str, ...] | None:
     """Architectures in torch's wheel for this candidate; () for a CPU build, None where nobody verified them."""
     if c.tag == "cpu":
@@ -141,16 +184,110 @@ def compiled_sm(c: Candidate) -> tuple[str, ...] | None:
     return variant.sm[c.row.arch] if variant else None
 
 
-@_rule("source-build")
-def _source_build(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    for key, package in (("torch", c.row.torch), ("torchaudio", c.row.torchaudio)):
-        if package.origin != "wheel":
-            yield key, f"{key} from {package.origin}", "use wheels"
+def from_wheels(c: Candidate) -> bool:
+    return c.row.torch.origin == "wheel" and c.row.torchaudio.origin == "wheel"
+
+
+@_rule("base-image")
+def _base_image(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.row.torch.origin == "base" and c.base in ("nvidia", "local"):
+        yield "base", "torch from the base, and no base image is named", "base: nvcr.io/nvidia/pytorch:24.01-py3, say"
+
+
+@_rule("source-abi")
+def _source_abi(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.row.torch.origin != "wheel" and c.row.torchaudio.origin == "wheel":
+        yield (
+            "torchaudio",
+            f"torch from {c.row.torch.origin} beside an official torchaudio wheel",
+            "torchaudio: {from: source}",
+        )
+
+
+@_rule("source-tag")
+def _source_tag(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.row.torchaudio.origin != "source" or c.row.torchaudio.ref or c.row.torch.version is None:
+        return
+    lines = source.lines_for(c.row.torch.version, source.load())
+    wanted = c.row.torchaudio.version
+    if not lines:
+        yield "torch", f"no torchaudio source is known for torch {c.row.torch.version}", "torch 2.0 or later"
+    elif wanted and source.minor(wanted) not in {line.name for line in lines}:
+        has = ", ".join(line.tag for line in lines)
+        yield (
+            "torchaudio",
+            f"torchaudio {wanted} does not compile against torch {c.row.torch.version}",
+            f"tags that do: {has}",
+        )
+
+
+@_rule("source-cuda")
+def _source_cuda(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    line = source_line(c)
+    if line and source.too_new(c.row.cuda, line.max_cuda):
+        yield (
+            "cuda",
+            f"torchaudio {line.tag} does not compile with CUDA {c.row.cuda}",
+            f"CUDA up to {line.max_cuda}, or torch 2.9 and later",
+        )
+
+
+@_rule("source-sm")
+def _source_sm(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.row.torchaudio.origin != "source" or c.tag == "cpu":
+        return
+    for sm in c.row.sm:
+        plain = sm.removesuffix("+PTX").rstrip("af")
+        first = facts.min_cuda_for_sm.get(plain)
+        if first and Version(c.row.cuda) < Version(first):
+            yield (
+                "sm",
+                f"the compiler of CUDA {c.row.cuda} does not know compute capability {plain}",
+                f"CUDA {first} is the first that does",
+            )
+        gone = [
+            since
+            for since, archs in facts.dropped_sm.items()
+            if plain in archs and Version(c.row.cuda) >= Version(since)
+        ]
+        if gone:
+            yield (
+                "sm",
+                f"the compiler of CUDA {c.row.cuda} no longer makes code for compute capability {plain}",
+                f"a CUDA before {gone[0]}",
+            )
+
+
+@_rule("source-torch")
+def _source_torch(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.row.torch.origin != "source" or c.row.torch.version is None:
+        return
+    line = source.load().torch.get(source.minor(c.row.torch.version) or "")
+    if (
+        line
+        and c.tag != "cpu"
+        and Version(c.row.cuda) > max(Version(v) for v in line.cuda)
+        and (c.row.cuda.split(".")[0] != line.cuda[-1].split(".")[0])
+    ):
+        yield (
+            "cuda",
+            f"torch {c.row.torch.version} was not written for CUDA {c.row.cuda}",
+            f"CUDA of that release: {', '.join(line.cuda)}",
+        )
+
+
+def source_line(c: Candidate) -> source.Line | None:
+    """The torchaudio line that a source row compiles; None for a wheel row, or where the tag is the row's own."""
+    if c.row.torchaudio.origin != "source" or c.row.torchaudio.ref or c.row.torch.version is None:
+        return None
+    lines = source.lines_for(c.row.torch.version, source.load())
+    wanted = source.minor(c.row.torchaudio.version) if c.row.torchaudio.version else None
+    return next((line for line in lines if wanted in (None, line.name)), None)
 
 
 @_rule("torch-known")
 def _torch_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torch is None:
+    if c.torch is None and c.row.torch.origin == "wheel":
         newest = max(facts.torch, key=Version)
         yield (
             "torch",
@@ -162,7 +299,7 @@ def _torch_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | N
 @_rule("torchaudio-known")
 def _torchaudio_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
     wanted = c.row.torchaudio.version
-    if wanted and wanted not in facts.torchaudio:
+    if wanted and c.row.torchaudio.origin == "wheel" and wanted not in facts.torchaudio:
         best = f"torchaudio {c.torch.torchaudio[0]} goes with torch {c.torch.version}" if c.torch else None
         yield "torchaudio", f"torchaudio {wanted} is not among the releases known on {facts.collected}", best
 
@@ -180,7 +317,7 @@ def _torchcodec_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, st
 
 @_rule("wheel-cuda")
 def _wheel_cuda(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torch is None or c.index is not None:
+    if c.torch is None or c.index is not None or c.row.torch.origin != "wheel":
         return
     arch = c.row.arch
     served = sorted({c.torch.pypi[arch]} | {t for t, v in c.torch.index.items() if v.arches and arch in v.arches})
@@ -197,7 +334,7 @@ def _wheel_cuda(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | No
 
 @_rule("wheel-python")
 def _wheel_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torch and c.row.python not in c.torch.pythons[c.row.arch]:
+    if c.torch and c.row.torch.origin == "wheel" and c.row.python not in c.torch.pythons[c.row.arch]:
         has = ", ".join(c.torch.pythons[c.row.arch])
         yield (
             "python",
@@ -208,7 +345,7 @@ def _wheel_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | 
 
 @_rule("lockstep")
 def _lockstep(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torch and c.torchaudio and c.torchaudio.torch not in (None, c.torch.version):
+    if c.torch and c.torchaudio and from_wheels(c) and c.torchaudio.torch not in (None, c.torch.version):
         yield (
             "torchaudio",
             f"torchaudio {c.torchaudio.version} is built for torch {c.torchaudio.torch}, not {c.torch.version}",
@@ -218,7 +355,13 @@ def _lockstep(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None
 
 @_rule("stable-abi")
 def _stable_abi(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torch and c.torchaudio and c.torchaudio.torch is None and Version(c.torch.version) < STABLE_ABI:
+    if (
+        c.torch
+        and c.torchaudio
+        and from_wheels(c)
+        and c.torchaudio.torch is None
+        and Version(c.torch.version) < STABLE_ABI
+    ):
         yield (
             "torchaudio",
             f"torchaudio {c.torchaudio.version} beside torch {c.torch.version} ends in undefined symbols",
@@ -238,7 +381,7 @@ def torchaudio_variants(torchaudio: Torchaudio, facts: Facts, index: str, arch: 
 
 @_rule("cuda-equality")
 def _cuda_equality(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torch is None or c.torchaudio is None or c.index is None:
+    if c.torch is None or c.torchaudio is None or c.index is None or not from_wheels(c):
         return
     served = torchaudio_variants(c.torchaudio, facts, c.index, c.row.arch)
     if served and c.tag not in served:
@@ -247,13 +390,18 @@ def _cuda_equality(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str |
             "cuda",
             f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there is built "
             f"with CUDA {shown}: import torchaudio raises RuntimeError",
-            "take a torch of the same CUDA, or compile torchaudio (torchaudio: {from: source})",
+            "take a torch of the same CUDA, or compile torchaudio: torchaudio: {from: source}",
         )
 
 
 @_rule("torchaudio-served")
 def _torchaudio_served(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torchaudio and c.index and not torchaudio_variants(c.torchaudio, facts, c.index, c.row.arch):
+    if (
+        c.torchaudio
+        and c.index
+        and from_wheels(c)
+        and not torchaudio_variants(c.torchaudio, facts, c.index, c.row.arch)
+    ):
         detail = f": {c.torchaudio.status}" if c.torchaudio.status else ""
         yield (
             "torchaudio",
@@ -264,7 +412,7 @@ def _torchaudio_served(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, s
 
 @_rule("torchaudio-python")
 def _torchaudio_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torchaudio and c.row.python not in c.torchaudio.pythons:
+    if c.torchaudio and from_wheels(c) and c.row.python not in c.torchaudio.pythons:
         has = ", ".join(c.torchaudio.pythons)
         yield (
             "python",
@@ -290,7 +438,7 @@ def torchcodec_fits(codec: Torchcodec, torch: Torch, tag: str, arch: str, python
 
 @_rule("torchcodec-pair")
 def _torchcodec_pair(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.torch is None:
+    if c.torch is None or c.row.torch.origin == "base":
         return
     if c.torchcodec:
         why = torchcodec_fits(c.torchcodec, c.torch, c.tag, c.row.arch, c.row.python)
@@ -349,6 +497,8 @@ def _glibc(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
 
 @_rule("sm-covered")
 def _sm_covered(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.row.torch.origin != "wheel":
+        return  # torch is compiled for what the row asks for, or is the base's own
     compiled = compiled_sm(c)
     for sm in c.row.sm:
         if c.tag == "cpu":
@@ -360,7 +510,7 @@ def _sm_covered(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | No
                 f"(asked for: {sm})",
                 "take a release whose list is known",
             )
-        elif not covers(compiled, sm):
+        elif not serves(compiled, sm, c.row.cuda, facts):
             yield (
                 "sm",
                 f"torch {c.row.torch.version} for CUDA {c.row.cuda} has no code for compute capability {sm}",

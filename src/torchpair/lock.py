@@ -32,9 +32,10 @@ _GLIBC_MINOR = 28
 _PLATFORM = f"{{arch}}-manylinux_2_{_GLIBC_MINOR}"
 TOOLS_ASKED = "uv; any python; x86_64; PyPI"
 _LINE = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9-]*)(?:==(?P<version>[0-9A-Za-z.!+]+)| @ (?P<url>https?://[^\s\"'\\$`]+))"
+    r"(?P<name>[a-z0-9][a-z0-9-]*)(?:==(?P<version>[0-9A-Za-z.!+]+)| @ (?P<url>https?://[!#%&(-\[\]^_a-~]+))"
     r" --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>[0-9A-Za-z._+-]+\.whl)"
 )
+_VERSION = re.compile(r"[0-9A-Za-z.!+]+")
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,11 @@ def _pin(requirement: Requirement) -> str:
 
 def _locked(row: str, package: dict[str, Any], python: str, arch: str, elsewhere: set[str]) -> Locked:
     name = canonicalize_name(package["name"])
-    files = {unquote(wheel["url"].rsplit("/", 1)[-1]): wheel for wheel in package.get("wheels", []) if "url" in wheel}
+    files = {
+        wheel.get("name") or unquote(wheel["url"].rsplit("/", 1)[-1]): wheel
+        for wheel in package.get("wheels", [])
+        if "url" in wheel
+    }
     file = _best(list(files), python, arch)
     if file is None or "sha256" not in files[file].get("hashes", {}):
         raise LockError(
@@ -229,8 +234,8 @@ def _locked(row: str, package: dict[str, Any], python: str, arch: str, elsewhere
     # PyPI's addresses are left out: a name and a hash are found on any mirror of it.
     url = wheel["url"] if name in elsewhere else None
     locked = Locked(name, str(package["version"]), wheel["hashes"]["sha256"], file, url)
-    if not _LINE.fullmatch(locked.line):
-        raise LockError(f"the index answered with a name that cannot be written to a lock: {file!r}", where=row)
+    if not _LINE.fullmatch(locked.line) or not _VERSION.fullmatch(locked.version):
+        raise LockError(f"the index answered with what cannot be written to a lock: {file!r}", where=row)
     return locked
 
 
@@ -257,7 +262,7 @@ def _best(files: list[str], python: str, arch: str) -> str | None:
         except InvalidWheelFilename:
             continue
         fitting = [order[tag] for tag in offered if tag in order]
-        # Of two builds of the same tag the later one counts: https://packaging.python.org/specifications/binary-distribution-format/
+        # Of two builds for one tag the later one counts, as the wheel format has it.
         if fitting and (best is None or (-min(fitting), build) > best[0]):
             best = (-min(fitting), build), file
     return best[1] if best else None

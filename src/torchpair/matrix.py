@@ -115,6 +115,8 @@ def one_of(*words: str) -> Field:
     return Field(re.compile("|".join(re.escape(w) for w in words)), " or ".join(f'"{w}"' for w in words))
 
 
+DRIVER = Field(re.compile(r"\d{3}(?:\.\d{1,3}){0,2}", re.ASCII), 'a driver such as "570" or "570.124.06"')
+ARCH = one_of("x86_64", "aarch64")
 PACKAGE_KEYS: Mapping[str, Field] = {"version": VERSION, "from": one_of("wheel", "source", "base"), "ref": REF}
 ROW_KEYS = (
     "name", "torch", "cuda", "python", "torchaudio", "torchcodec", "base", "distro", "index", "arch", "sm",
@@ -264,6 +266,8 @@ class _Reader:
                 f'put it in quotes: "{node.value}"',
             )
         try:
+            if node.tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"):  # else "null" and "true" were names
+                raise ValueError
             return kind(node.value)
         except ValueError:
             self.fail(
@@ -433,7 +437,7 @@ class _Reader:
             "base": get("base", plain(BASE), None),
             "distro": get("distro", plain(DISTRO), None),
             "index": get("index", plain(one_of("pypi", "pytorch")), None),
-            "arch": get("arch", plain(one_of("x86_64", "aarch64")), "x86_64"),
+            "arch": get("arch", plain(ARCH), "x86_64"),
             "sm": get("sm", lambda n, k: self.many(n, k, plain(SM)), ()),
             "default": get("default", self.flag, False),
             "force": get("force", self.flag, False),
@@ -443,17 +447,17 @@ class _Reader:
         rows = []
         for torch, cuda, python in itertools.product(torches, cudas, pythons):
             row = Row(name=name or "", torch=torch, cuda=cuda, python=python, **common)
-            rows.append(row if name else _named(row))
+            rows.append(row if name else named(row))
         return rows
 
 
-def _named(row: Row) -> Row:
+def named(row: Row) -> Row:
     """The name of a row that has none: what tells its image from others."""
 
     def short(prefix: str, package: Package) -> list[str]:
         if package.origin == "wheel" and package.version is None:
             return []
-        label = (package.version or "base").replace("+", ".").lower()
+        label = (package.version or ("base" if package.origin == "base" else "")).replace("+", ".").lower()
         return [prefix + label + ("" if package.origin == "wheel" else "src" if package.origin == "source" else "")]
 
     parts = short("torch", row.torch)

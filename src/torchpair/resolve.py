@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
-from torchpair import compat
+from torchpair import compat, source
 from torchpair.errors import ResolveError
-from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_tag
+from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family, cuda_tag
 from torchpair.matrix import Row
 
 # The variant indexes of PyTorch: https://pytorch.org/get-started/previous-versions/
@@ -50,6 +50,7 @@ class Decision:
 
     subject: str
     value: str
+    rule: str | None  # an id of compat.RULES
     because: str
 
 
@@ -72,6 +73,9 @@ class Spec:
     base: str  # "nvidia", "local" or "image"
     image: str  # the reference that FROM takes
     distro: str
+    torch_from: str  # "wheel", "source" or "base"
+    torchaudio_from: str  # "wheel" or "source"
+    torchaudio_ref: str | None  # the git ref that is compiled
     requirements: tuple[Requirement, ...]
     apt: tuple[Apt, ...]
     sm: tuple[str, ...] | None  # None: not verified
@@ -83,6 +87,11 @@ class Spec:
     def reference(self) -> str:
         """The image's local name."""
         return f"torchpair:{self.tag}"
+
+    @property
+    def buildable(self) -> bool:
+        """Whether this version of torchpair can build it, or only resolve and explain it."""
+        return self.torch_from == "wheel" and self.torchaudio_from == "wheel"
 
     @property
     def index_url(self) -> str | None:
@@ -171,7 +180,7 @@ def candidate(row: Row, facts: Facts, base: str) -> compat.Candidate:
 
 def _index(row: Row, torch: Torch | None, tag: str) -> str | None:
     """PyPI where its one CUDA is the one asked for, else PyTorch's index where it serves the variant."""
-    if torch is None:
+    if torch is None or row.torch.origin != "wheel":
         return None
     if row.index in (None, "pypi") and torch.pypi[row.arch] == tag:
         return "pypi"
@@ -184,7 +193,23 @@ def _index(row: Row, torch: Torch | None, tag: str) -> str | None:
 def _torchaudio(row: Row, torch: Torch | None, facts: Facts) -> Torchaudio | None:
     if row.torchaudio.version:
         return facts.torchaudio.get(row.torchaudio.version)
-    return facts.torchaudio[torch.torchaudio[0]] if torch else None
+    if row.torchaudio.origin == "source":
+        return facts.torchaudio.get((_ref(row) or "").removeprefix("v"))
+    if torch is None:
+        return None
+    return facts.torchaudio[torch.torchaudio[0]]
+
+
+def _ref(row: Row) -> str | None:
+    """The git ref of the torchaudio that a row compiles; None for a wheel, or where no tag fits."""
+    if row.torchaudio.origin != "source":
+        return None
+    if row.torchaudio.ref:
+        return row.torchaudio.ref
+    if row.torchaudio.version:
+        return f"v{row.torchaudio.version}"
+    lines = source.lines_for(row.torch.version or "", source.load())
+    return source.tag_for(row.torch.version or "", lines[0]) if lines else None
 
 
 def _torchcodec(row: Row, torch: Torch | None, tag: str, facts: Facts) -> Torchcodec | None:
@@ -192,6 +217,8 @@ def _torchcodec(row: Row, torch: Torch | None, tag: str, facts: Facts) -> Torchc
         return facts.torchcodec.get(row.torchcodec.version)
     if torch is None or Version(torch.version) < compat.CODEC_SINCE:
         return None
+    if row.torch.origin != "wheel" and Version(torch.version) < compat.STABLE_ABI:
+        return None  # such a torchcodec fits the official torch only
     fitting = [
         codec
         for codec in facts.torchcodec.values()
@@ -216,52 +243,38 @@ def _distro(row: Row, facts: Facts, base: str, toolkit: Toolkit | None) -> Distr
 
 def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...]) -> Spec:
     row = c.row
+    ref = _ref(row)
     # Even `force` cannot build what has no name: these must be known to write a Dockerfile at all.
-    if c.torch is None or c.torchaudio is None or c.index is None or c.distro is None:
+    known = c.torch is not None and c.index is not None if row.torch.origin == "wheel" else True
+    if c.distro is None or not known or (c.torchaudio is None and ref is None):
         raise refusal(row, broken)
     kind = c.base if c.base in ("nvidia", "local") else "image"
-    image = _image(c, kind)
     python_from = "distro" if c.distro.python == row.python else "uv"
-    cuda_major = row.cuda.split(".")[0]
-    min_driver = None if c.tag == "cpu" else facts.driver[cuda_major]
-    sm = compat.compiled_sm(c)
-    decisions = (
-        Decision("index", c.index, f"PyPI's one CUDA of torch {c.torch.version} is {c.torch.pypi[row.arch]}"),
-        Decision("torchaudio", c.torchaudio.version, _why_torchaudio(c)),
-        Decision("torchcodec", c.torchcodec.version if c.torchcodec else "none", _why_torchcodec(c)),
-        Decision(
-            "base",
-            image,
-            f"{kind}: {c.distro.name}" + (f", newest toolkit of {row.cuda}" if kind == "nvidia" and c.toolkit else ""),
-        ),
-        Decision("python", f"{row.python} from {python_from}", f"{c.distro.name} has {c.distro.python} of its own"),
-        Decision(
-            "min_driver",
-            min_driver or "none",
-            f"lowest driver of CUDA {cuda_major}" if min_driver else "a CPU build needs no driver",
-        ),
-    )
+    min_driver = None if c.tag == "cpu" else facts.driver[row.cuda.split(".")[0]]
     return Spec(
         row=row,
         name=row.name,
         tag=_tag(c),
-        torch=c.torch.version,
-        torchaudio=c.torchaudio.version,
+        torch=row.torch.version or "of-the-base",
+        torchaudio=c.torchaudio.version if c.torchaudio else str(ref),
         torchcodec=c.torchcodec.version if c.torchcodec else None,
         cuda=row.cuda,
         variant=c.tag,
-        index=c.index,
+        index=c.index or "none",
         arch=row.arch,
         python=row.python,
         python_from=python_from,
         base=kind,
-        image=image,
+        image=_image(c, kind),
         distro=c.distro.name,
+        torch_from=row.torch.origin,
+        torchaudio_from=row.torchaudio.origin,
+        torchaudio_ref=ref,
         requirements=_requirements(c),
         apt=_apt(c, python_from),
-        sm=sm,
+        sm=compat.compiled_sm(c) if row.torch.origin == "wheel" else row.sm or None,
         min_driver=min_driver,
-        decisions=decisions,
+        decisions=_decisions(c, kind, python_from, min_driver),
         broken=broken,
     )
 
@@ -280,50 +293,104 @@ def _image(c: compat.Candidate, kind: str) -> str:
 
 def _tag(c: compat.Candidate) -> str:
     """ "2.8.0-cu128-py311-ubuntu22.04". A row that chose its torchaudio itself, or its name, carries that."""
-    assert c.torch is not None and c.torchaudio is not None and c.distro is not None
-    python = "py" + c.row.python.replace(".", "")
-    parts = [c.torch.version.replace("+", "."), c.tag, python]
-    if c.torchaudio.version != c.torch.torchaudio[0]:
+    assert c.distro is not None
+    row = c.row
+    torch = (row.torch.version or "base").replace("+", ".")
+    parts = [torch, c.tag, "py" + row.python.replace(".", "")]
+    if row.torch.origin == "source":
+        parts[0] += "src"
+    if row.torchaudio.origin == "source":
+        parts.insert(1, f"audio{c.torchaudio.version if c.torchaudio else _ref(row)}src")
+    elif c.torch and c.torchaudio and c.torchaudio.version != c.torch.torchaudio[0]:
         parts.insert(1, f"audio{c.torchaudio.version}")
-    if c.row.arch != "x86_64":
-        parts.append(c.row.arch)
-    if not c.row.name.startswith("torch" + c.torch.version.replace("+", ".")):
-        parts.append(c.row.name)
+    if row.arch != "x86_64":
+        parts.append(row.arch)
+    if not row.name.startswith("torch" + torch):
+        parts.append(row.name)
     return "-".join([*parts, c.distro.name])
 
 
+def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str | None) -> tuple[Decision, ...]:
+    assert c.distro is not None
+    row = c.row
+    toolkit = f", the newest toolkit of CUDA {row.cuda} that is published" if kind == "nvidia" and c.toolkit else ""
+    sm = compat.compiled_sm(c)
+    cuda = "a CPU build needs no driver" if min_driver is None else f"the lowest of CUDA {row.cuda.split('.')[0]}"
+    return (
+        Decision("torch", row.torch.version or "as the base has it", "wheel-cuda", _why_torch(c)),
+        Decision(
+            "torchaudio",
+            f"{c.torchaudio.version if c.torchaudio else _ref(row)}" + (f", compiled from {_ref(row)}" if _ref(row) else ""),
+            _torchaudio_rule(c),
+            _why_torchaudio(c),
+        ),
+        Decision("torchcodec", c.torchcodec.version if c.torchcodec else "none", "torchcodec-pair", _why_torchcodec(c)),
+        Decision("numpy", _numpy(c) or "any", "numpy", "torch was built against numpy 1" if _numpy(c) else "built against numpy 2: either major works"),
+        Decision("base", _image(c, kind), "image-exists" if kind == "nvidia" else None, f"{kind}: {c.distro.name}{toolkit}"),
+        Decision(
+            "python",
+            f"{row.python} from {python_from}",
+            "wheel-python",
+            f"{c.distro.name} has Python {c.distro.python} of its own"
+            + (": CPython as uv manages it" if python_from == "uv" else ""),
+        ),
+        Decision(
+            "sm",
+            "not verified" if sm is None else ", ".join(sm) or "none",
+            "sm-covered",
+            "architectures compiled into torch's wheel" if row.torch.origin == "wheel" else "as the row asks",
+        ),
+        Decision("min_driver", min_driver or "none", "driver-floor", cuda),
+    )  # fmt: skip
+
+
+def _why_torch(c: compat.Candidate) -> str:
+    if c.row.torch.origin != "wheel" or c.torch is None:
+        return f"from {c.row.torch.origin}, as the row says"
+    if c.index == "pypi":
+        return f"from PyPI, whose one CUDA of torch {c.torch.version} is {cuda_family(c.tag)}"
+    return f"from PyTorch's own index: PyPI's one CUDA of torch {c.torch.version} is {cuda_family(c.torch.pypi[c.row.arch])}"
+
+
+def _torchaudio_rule(c: compat.Candidate) -> str:
+    if c.row.torchaudio.origin == "source":
+        return "source-tag"
+    return "lockstep" if c.torchaudio and c.torchaudio.torch else "stable-abi"
+
+
 def _why_torchaudio(c: compat.Candidate) -> str:
-    assert c.torch is not None and c.torchaudio is not None
+    if c.row.torchaudio.origin == "source":
+        return f"compiled against this torch, with its CUDA {c.row.cuda}"
     if c.row.torchaudio.version:
         return "the row says so"
-    if c.torchaudio.torch:
+    if c.torchaudio and c.torchaudio.torch:
         return compat.RULES["lockstep"].sentence
-    return f"{compat.RULES['stable-abi'].sentence} CUDA must be equal, and is."
+    return f"{compat.RULES['stable-abi'].sentence} Its CUDA must be torch's, and is."
 
 
 def _why_torchcodec(c: compat.Candidate) -> str:
-    assert c.torch is not None
     if c.row.torchcodec.version:
         return "the row says so"
-    if c.torchcodec:
+    if c.torchcodec and c.torch:
         return f"the newest that fits torch {c.torch.version} ({c.torch.torchcodec}) on CUDA {c.row.cuda}"
     return f"torchaudio before {compat.CODEC_SINCE} reads files by itself"
 
 
+def _numpy(c: compat.Candidate) -> str:
+    return "<2" if c.torch and c.torch.numpy == "<2" else ""
+
+
 def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
-    assert c.torch is not None and c.torchaudio is not None and c.index is not None
-    local = f"+{c.tag}" if c.index == "pytorch" else ""
+    """What pip installs by name; what is compiled, or in the base already, is not among it."""
     found = [
-        Requirement("torch", f"=={c.torch.version}{local}", c.index, "the row"),
-        Requirement("torchaudio", f"=={c.torchaudio.version}{local}", c.index, _why_torchaudio(c)),
-        Requirement(
-            "numpy",
-            "<2" if c.torch.numpy == "<2" else "",
-            "pypi",
-            f"no torch wheel declares it; {'built against numpy 1' if c.torch.numpy == '<2' else 'either major works'}",
-        ),
+        Requirement("numpy", _numpy(c), "pypi", "no torch wheel declares it"),
         Requirement("pip", "", "pypi", "so that an image can be built upon with pip"),
     ]
+    local = f"+{c.tag}" if c.index == "pytorch" else ""
+    if c.torch and c.index and c.row.torch.origin == "wheel":
+        found.append(Requirement("torch", f"=={c.torch.version}{local}", c.index, "the row"))
+        if c.torchaudio and c.row.torchaudio.origin == "wheel":
+            found.append(Requirement("torchaudio", f"=={c.torchaudio.version}{local}", c.index, _why_torchaudio(c)))
     if c.torchcodec:
         found.append(Requirement("torchcodec", f"=={c.torchcodec.version}", "pypi", _why_torchcodec(c)))
     else:
@@ -332,12 +399,10 @@ def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
 
 
 def _apt(c: compat.Candidate, python_from: str) -> tuple[Apt, ...]:
+    reader = "torchcodec" if c.torchcodec else "torchaudio"
     packages = [
         Apt("ca-certificates", "downloads over TLS"),
-        Apt(
-            "ffmpeg",
-            "torchcodec opens files through FFmpeg" if c.torchcodec else "torchaudio opens files through FFmpeg",
-        ),
+        Apt("ffmpeg", f"{reader} opens files through FFmpeg"),
         Apt("libgomp1", "OpenMP for packages that do not bring their own"),
         Apt("tini", "process 1: forwards signals, reaps children"),
     ]

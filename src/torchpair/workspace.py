@@ -76,22 +76,32 @@ class Workspace:
 
     def specs(self, rows: Sequence[Row], base: str) -> list[Spec]:
         """The specs of rows on a base. Raises ResolveError."""
-        return [resolve(row, self.facts, base) for row in rows]
+        return [self._buildable(resolve(row, self.facts, base)) for row in rows]
+
+    def _buildable(self, spec: Spec) -> Spec:
+        if not spec.buildable:
+            raise ResolveError(
+                f"{spec.name}: compiling from source is not there yet",
+                where=str(spec.row.at("torch" if spec.torch_from != "wheel" else "torchaudio")),
+                why="this version of torchpair resolves and explains such a row, and does not build it",
+                remedy=f"torchpair explain {spec.name}",
+            )
+        return spec
 
     def everywhere(self) -> list[Spec]:
         """Every row on every base that it can stand on. Raises ResolveError for a row that can stand on none."""
         specs: dict[tuple[str, str], Spec] = {}
         for row in self.rows:
-            refused: ResolveError | None = None
+            found, refused = [], None
             for base in BASES:
                 try:
-                    spec = resolve(row, self.facts, base)
+                    found.append(resolve(row, self.facts, base))
                 except ResolveError as error:
                     refused = refused or error
-                else:
-                    specs[row.name, spec.base] = spec
-            if refused and not any(name == row.name for name, _ in specs):
+            if not found and refused:
                 raise refused
+            # A row that is compiled from source is explained; its Dockerfile is not rendered yet.
+            specs |= {(row.name, spec.base): spec for spec in found if spec.buildable}
         return list(specs.values())
 
     def lock(self, spec: Spec) -> lockfile.Lock | None:

@@ -1,0 +1,183 @@
+"""The commands that answer questions and build nothing: rows, explain, solve, facts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from torchpair.errors import EXIT_USAGE, TorchpairError
+
+if TYPE_CHECKING:
+    from torchpair.resolve import Spec
+    from torchpair.workspace import Workspace
+
+matrix_option = click.option(
+    "--matrix", "-m", "file", type=click.Path(path_type=Path), default=Path("matrix.yaml"), show_default=True,
+    help="The matrix file.",
+)  # fmt: skip
+known_base = click.option(
+    "--base", type=click.Choice(["nvidia", "local"]), default="nvidia", show_default=True, help="The base to stand on."
+)
+json_flag = click.option("--json", "as_json", is_flag=True, help="The same as data, on standard output.")
+
+
+@click.command()
+@matrix_option
+@known_base
+@json_flag
+def rows(file: Path, base: str, as_json: bool) -> None:
+    """List the rows of the matrix: what each resolves to, whether it is locked, whether it was proven here."""
+    from torchpair.explain import described
+    from torchpair.workspace import Workspace
+
+    workspace = Workspace(file)
+    found: list[dict[str, Any]] = []
+    for spec in _specs(workspace, base):
+        found.append({**described(spec), **_state(workspace, spec)})
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    from rich.table import Table
+
+    from torchpair.console import console
+
+    table = Table(
+        "row", "torch", "torchaudio", "torchcodec", "CUDA", "Python", "index", "driver", "default", "locked", "proven"
+    )
+    for row in found:
+        proven = row["proven"]
+        table.add_row(
+            row["name"], _from(row["torch"]), _from(row["torchaudio"]), row["torchcodec"] or "-", row["cuda"], row["python"],
+            row["index"], row["min_driver"] or "-", "yes" if row["default"] else "-", "yes" if row["locked"] else "NOT LOCKED",
+            f"{proven['verdict']}, {proven['started'][:10]}" if proven else "no" if row["buildable"] else "no (not built yet)",
+        )  # fmt: skip
+    console().print(table)
+
+
+def _from(package: dict[str, str]) -> str:
+    return package["version"] + ("" if package["from"] == "wheel" else f" ({package['from']})")
+
+
+def _specs(workspace: Workspace, base: str) -> list[Spec]:
+    """Every row on a base; on the other base where this one cannot carry it."""
+    from torchpair.errors import ResolveError
+    from torchpair.resolve import resolve
+
+    specs = []
+    for row in workspace.rows:
+        try:
+            specs.append(resolve(row, workspace.facts, base))
+        except ResolveError:
+            specs.append(resolve(row, workspace.facts, "local" if base == "nvidia" else "nvidia"))
+    return specs
+
+
+def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
+    from torchpair import report as reports
+
+    try:
+        locked = workspace.lock(spec) is not None
+    except TorchpairError:
+        locked = False
+    try:
+        report = reports.load(workspace.reports / f"{reports.file_stem(spec.name)}.json")
+    except TorchpairError:
+        return {"locked": locked, "proven": None}
+    proven = {"verdict": report.verdict, "started": report.started, "base": report.base, "image": report.image}
+    return {"locked": locked, "proven": proven}
+
+
+@click.command()
+@click.argument("name", metavar="[ROW]", required=False)
+@matrix_option
+@known_base
+@click.option("--torch", help="Instead of a row: a torch version.")
+@click.option("--cuda", help="Its CUDA; by default the one that PyPI has.")
+@click.option("--python", help="Its Python; by default 3.12 or the nearest that there is.")
+@click.option("--torchaudio", help="A torchaudio; by default the one that the rules choose.")
+@click.option("--from-source", is_flag=True, help="Compile torchaudio.")
+@click.option("--sm", multiple=True, help="A GPU architecture that must be covered; may be repeated.")
+@click.option("--arch", default="x86_64", show_default=True, help="x86_64 or aarch64.")
+@json_flag
+def explain(
+    name: str | None, file: Path, base: str, torch: str | None, cuda: str | None, python: str | None,
+    torchaudio: str | None, from_source: bool, sm: tuple[str, ...], arch: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Say what a row, or a combination, resolves to and by which rule; or what refuses it, and what works instead.
+
+    Ends with 2 when the combination is refused.
+    """
+    from torchpair import explain as explained
+    from torchpair import facts as facts_data
+    from torchpair.workspace import Workspace
+
+    if (name is None) == (torch is None):
+        raise TorchpairError(
+            "name a row, or a --torch", remedy="torchpair explain --torch 2.8.0 --cuda 12.8 --python 3.11"
+        )
+    facts = facts_data.load()
+    if torch is not None:
+        row = explained.request(
+            facts, torch, cuda=cuda, python=python, torchaudio=torchaudio, sm=sm, arch=arch, from_source=from_source
+        )
+    else:
+        (row,) = Workspace(file).choose([str(name)])
+    answer = explained.explain(row, facts, base)
+    if as_json:
+        click.echo(json.dumps(explained.to_json(answer, facts), indent=1))
+    else:
+        click.echo(f"{answer.row.name} on {base}")
+        click.echo("\n".join(explained.lines(answer, facts)))
+    sys.exit(EXIT_USAGE if answer.problems and not row.force else 0)
+
+
+@click.command()
+@click.option("--gpu", "gpus", multiple=True, help='A GPU: "sm_120", "12.0" or "RTX 5090"; may be repeated.')
+@click.option("--driver", help='The NVIDIA driver: "570" or "570.124.06".')
+@click.option("--python", help="The Python.")
+@click.option("--cuda", help="The CUDA.")
+@click.option("--arch", default=None, help="x86_64 or aarch64; by default the one that the GPU comes with.")
+@click.option("--for", "profile", type=click.Choice(["gpt-sovits"]), help="What it is to run.")
+@known_base
+@json_flag
+def solve(
+    gpus: tuple[str, ...], driver: str | None, python: str | None, cuda: str | None, arch: str | None,
+    profile: str | None, base: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Say what to use on a GPU and a driver: the best combinations, best first. Ends with 2 when nothing fits."""
+    from torchpair import explain as explained
+    from torchpair import facts as facts_data
+    from torchpair import search
+    from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON
+
+    for option, value, kind in (
+        ("--driver", driver, DRIVER),
+        ("--python", python, PYTHON),
+        ("--cuda", cuda, CUDA),
+        ("--arch", arch, ARCH),
+    ):
+        try:
+            if value is not None:
+                kind(value)
+        except ValueError:
+            raise TorchpairError(f"{option} {value!r} is not allowed", remedy=f"write {kind.allowed}") from None
+    facts = facts_data.load()
+    known = [search.gpu(text) for text in gpus]
+    arch = arch or next((own for _, own in known if own), "x86_64")
+    wish = search.Wish(tuple(sm for sm, _ in known), driver, python, cuda, arch, profile)
+    found = search.solve(wish, facts, base)
+    instead = [] if found else search.relaxed(wish, facts, base)
+    if as_json:
+        options = [
+            {"changes": list(words), **explained.described(spec), "write": explained.yaml_row(spec)}
+            for spec, words in instead
+        ]
+        best = [{**explained.described(spec), "write": explained.yaml_row(spec)} for spec in found]
+        click.echo(json.dumps({"ok": bool(found), "best": best, "alternatives": options}, indent=1))
+    else:
+        click.echo("\n".join(search.words(wish, found, instead, facts)))
+    sys.exit(0 if found else EXIT_USAGE)

@@ -1,0 +1,311 @@
+"""What could be built instead: every combination that the facts allow, ranked by nearness or by use. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from packaging.version import Version
+
+from torchpair import compat, source
+from torchpair.errors import ResolveError, TorchpairError
+from torchpair.facts import Facts, cuda_family
+from torchpair.matrix import Package, Row, named
+from torchpair.resolve import Spec, candidate, resolve
+
+# GPT-SoVITS, best first, as its operations were tried on each pair (2.8.0: the last torchaudio that decodes by itself;
+# 2.10.0 with torchcodec; 2.5.1 is its README's, but current transformers refuse its `.bin` weights below torch 2.6).
+GPT_SOVITS = ("2.8.0", "2.10.0", "2.9.1", "2.7.1", "2.6.0")
+GPT_SOVITS_PYTHONS = ("3.10", "3.11", "3.12")
+PROFILES = ("gpt-sovits",)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A combination that resolves, and what it changes against the one asked for."""
+
+    spec: Spec
+    changes: tuple[str, ...]
+    distance: float
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user has, and wants; None: no matter."""
+
+    sm: tuple[str, ...] = ()
+    driver: str | None = None
+    python: str | None = None
+    cuda: str | None = None
+    arch: str = "x86_64"
+    profile: str | None = None
+
+
+def wheel_rows(facts: Facts, arch: str) -> Iterator[Row]:
+    """Every combination of torch, CUDA and Python that torch is published in for a CPU architecture."""
+    for version, torch in facts.torch.items():
+        served = [torch.pypi[arch], *(t for t, v in torch.index.items() if v.arches and arch in v.arches)]
+        for tag in dict.fromkeys(served):
+            for python in torch.pythons[arch]:
+                yield named(Row("", Package(version), cuda_family(tag), python, arch=arch))
+
+
+@lru_cache(maxsize=8)
+def _satisfiable(arch: str, base: str, collected: str) -> tuple[Spec, ...]:
+    from torchpair import facts as data
+
+    facts = data.load()
+    found = []
+    for row in wheel_rows(facts, arch):
+        c = candidate(row, facts, base)
+        if not compat.problems(c, facts):
+            found.append(resolve(row, facts, base))
+    return tuple(found)
+
+
+def satisfiable(facts: Facts, arch: str = "x86_64", base: str = "nvidia") -> tuple[Spec, ...]:
+    """Every combination of wheels that resolves on a base. `facts` is the loaded set: the answer is kept for it."""
+    return _satisfiable(arch, base, facts.collected)
+
+
+def nearest(row: Row, facts: Facts, base: str, most: int = 3) -> list[Option]:
+    """Combinations that resolve, best first: the fewest and smallest changes to what a row asks for."""
+    where = row.base if row.base in ("nvidia", "local") else base
+    options = [
+        Option(spec, _changes(row, spec), _distance(row, spec))
+        for spec in satisfiable(facts, row.arch, where)
+        if all(covered(spec, sm, facts) for sm in row.sm)
+    ]
+    if row.torch.origin == "wheel":
+        compiled = replace(row, torchaudio=Package(origin="source"), torchcodec=Package(), force=False, distro=None)
+        options += _resolving([compiled], facts, where, row, "compile torchaudio")
+    if row.sm and not options:
+        options += _resolving(from_source(row.sm, row.arch, row.python, facts), facts, where, row, "compile torch")
+    options.sort(key=lambda o: (o.distance, [-n for n in Version(o.spec.torch).release], o.spec.index != "pypi"))
+    best: list[Option] = []
+    for option in options:
+        # Two Pythons of one answer are one answer.
+        if all((option.spec.torch, option.spec.cuda) != (b.spec.torch, b.spec.cuda) for b in best):
+            best.append(option)
+    return best[:most]
+
+
+def _resolving(rows: list[Row], facts: Facts, base: str, asked: Row, what: str) -> list[Option]:
+    found = []
+    for row in rows:
+        try:
+            spec = resolve(named(row), facts, base)
+        except ResolveError:
+            continue
+        found.append(Option(spec, (what, *_changes(asked, spec)), 2.0 + _distance(asked, spec)))
+    return found
+
+
+def from_source(sm: tuple[str, ...], arch: str, python: str, facts: Facts) -> list[Row]:
+    """torch and torchaudio compiled for architectures that no wheel serves: the newest torch and CUDA first.
+
+    Only a CUDA that upstream itself builds that torch with.
+    """
+    built = Package(origin="source")
+    return [
+        Row("", Package(version, "source"), cuda_family(tag), python, built, sm=sm, arch=arch)
+        for version, torch in sorted(facts.torch.items(), key=lambda item: Version(item[0]), reverse=True)
+        for tag in sorted({t for t, v in torch.index.items() if v.arches} - {"cpu"}, reverse=True)
+    ]
+
+
+def _changes(row: Row, spec: Spec) -> tuple[str, ...]:
+    pairs = (
+        ("torch", row.torch.version, spec.torch),
+        ("cuda", row.cuda, spec.cuda),
+        ("python", row.python, spec.python),
+    )
+    return tuple(f"{name} {new} instead of {old}" for name, old, new in pairs if old != new)
+
+
+def _distance(row: Row, spec: Spec) -> float:
+    """How far a combination is from the one asked for: a CUDA major weighs most, a patch release least."""
+    far = 0.0
+    if row.torch.version and row.torch.version != spec.torch:
+        match = source.minor(row.torch.version)
+        if match is None:
+            far += 5
+        else:
+            minors = abs(Version(match).release[1] - Version(spec.torch).release[1])
+            far += 0.5 if minors == 0 else min(minors, 9.0)
+    if row.cuda != spec.cuda:
+        if "cpu" in (row.cuda, spec.cuda):
+            far += 6
+        else:
+            old, new = Version(row.cuda), Version(spec.cuda)
+            far += 1.0 if old.major == new.major else 3.0
+    if row.python != spec.python:
+        old_minor, new_minor = (int(p.removesuffix("t").split(".")[1]) for p in (row.python, spec.python))
+        far += abs(old_minor - new_minor) + (0.5 if row.python.endswith("t") != spec.python.endswith("t") else 0)
+    return far
+
+
+def covered(spec: Spec, sm: str, facts: Facts) -> bool:
+    """Whether a spec's torch has code for a compute capability, as far as anybody verified."""
+    return bool(spec.sm) and compat.serves(spec.sm or (), sm, spec.cuda, facts)
+
+
+def driver_needed(spec: Spec, sms: tuple[str, ...], facts: Facts) -> str | None:
+    """The lowest driver for a spec on these GPUs; None for a CPU build.
+
+    Where only PTX serves a GPU, the driver must compile it: that takes the driver of the very toolkit.
+    """
+    if spec.min_driver is None:
+        return None
+    lowest = max([spec.min_driver, *(knows for sm in sms if (knows := driver_of_gpu(sm, facts)))], key=Version)
+    machine_code = tuple(sm for sm in spec.sm or () if not sm.endswith("+PTX"))
+    also = tuple(sm.removesuffix("+PTX") for sm in spec.sm or () if sm.endswith("+PTX"))
+    toolkit = facts.newest_toolkit(spec.cuda)
+    if all(compat.covers(machine_code + also, sm) for sm in sms) or toolkit is None or toolkit.toolkit_driver is None:
+        return lowest
+    return max(lowest, toolkit.toolkit_driver, key=Version)
+
+
+def driver_of_gpu(sm: str, facts: Facts) -> str | None:
+    """The first driver that knows a GPU: that of the first CUDA which knows it [inferred]; None for older GPUs."""
+    first = facts.min_cuda_for_sm.get(sm)
+    drivers = [t.toolkit_driver for t in facts.toolkits.values() if t.family == first and t.toolkit_driver]
+    return min(drivers, key=Version, default=None)
+
+
+def solve(wish: Wish, facts: Facts, base: str = "nvidia", most: int = 5) -> list[Spec]:
+    """The best combinations for a wish, best first; [] when none fits."""
+    rank = _rank(wish)
+    fitting = [
+        spec
+        for spec in satisfiable(facts, wish.arch, base)
+        if (wish.python in (None, spec.python))
+        and (wish.cuda in (None, spec.cuda))
+        and (not wish.sm or all(covered(spec, sm, facts) for sm in wish.sm))
+        and _driver_does(wish, spec, facts)
+        # Who names a GPU or a driver wants the GPU used.
+        and (spec.cuda != "cpu" or wish.cuda == "cpu" or not (wish.sm or wish.driver))
+        and (wish.profile != "gpt-sovits" or (spec.torch in GPT_SOVITS and spec.python in GPT_SOVITS_PYTHONS))
+    ]
+    fitting.sort(key=rank)
+    best: list[Spec] = []
+    for spec in fitting:
+        if wish.python or all((spec.torch, spec.cuda) != (b.torch, b.cuda) for b in best):
+            best.append(spec)
+    return best[:most]
+
+
+def _driver_does(wish: Wish, spec: Spec, facts: Facts) -> bool:
+    needed = driver_needed(spec, wish.sm, facts)
+    return wish.driver is None or needed is None or Version(wish.driver) >= _whole(needed, wish.driver)
+
+
+def _whole(needed: str, given: str) -> Version:
+    """A driver is often told by its branch alone ("570"): then only the branch is compared."""
+    return Version(needed.split(".")[0]) if "." not in given else Version(needed)
+
+
+def _rank(wish: Wish) -> Callable[[Spec], tuple[object, ...]]:
+    def rank(spec: Spec) -> tuple[object, ...]:
+        use = GPT_SOVITS.index(spec.torch) if wish.profile == "gpt-sovits" else 0
+        cpu = spec.cuda == "cpu"
+        cuda = (0, 0) if cpu else Version(spec.cuda).release
+        # A GPU that is there is used; then the newest torch; then PyPI, whose wheels everybody can get; the Python last:
+        # 3.11 and 3.12 have wheels of everything.
+        python = {"3.12": 0, "3.11": 1, "3.13": 2, "3.10": 3}.get(spec.python, 4)
+        torch = tuple(-n for n in Version(spec.torch).release)
+        return (use, cpu, torch, spec.index != "pypi", tuple(-n for n in cuda), python)
+
+    return rank
+
+
+def gpu(text: str) -> tuple[str, str | None]:
+    """Compute capability and, where there is but one, CPU architecture of a GPU: "sm_120", "12.0" or "RTX 5090".
+
+    Raises TorchpairError for a name that is not known.
+    """
+    plain = " ".join(text.lower().replace("_", " ").replace("-", " ").split())
+    digits = plain.removeprefix("sm").strip()
+    if (
+        digits.replace(".", "").isdigit()
+        and (plain.startswith("sm") or "." in digits)
+        and len(digits.replace(".", "")) >= 2
+    ):
+        joined = digits.replace(".", "")
+        return f"{int(joined[:-1])}.{joined[-1]}", None
+    for word in ("nvidia", "geforce", "tesla", "quadro"):
+        plain = plain.replace(word, "").strip()
+    gpus = source.load().gpus
+    match = max((g for g in gpus.values() if plain.startswith(g.name.lower())), key=lambda g: len(g.name), default=None)
+    if match is None:
+        raise TorchpairError(
+            f"no GPU {text!r} is known",
+            why=f"known: {', '.join(gpus)}",
+            remedy="give its compute capability, as nvidia-smi --query-gpu=compute_cap tells: --gpu sm_86",
+        )
+    return match.sm, match.arch
+
+
+def relaxed(wish: Wish, facts: Facts, base: str, most: int = 3) -> list[tuple[Spec, tuple[str, ...]]]:
+    """What would fit if one thing were otherwise, for a wish that nothing fits: never nothing."""
+    found: list[tuple[Spec, tuple[str, ...]]] = []
+    for change, words in (
+        (replace(wish, python=None), "another Python"),
+        (replace(wish, cuda=None), "another CUDA"),
+        (replace(wish, profile=None), f"not for {wish.profile}"),
+        (replace(wish, driver=None), "a newer driver"),
+        (replace(wish, python=None, cuda=None, profile=None), "another Python or CUDA"),
+    ):
+        if change == wish:
+            continue
+        for spec in solve(change, facts, base, most=1):
+            driver = driver_needed(spec, wish.sm, facts)
+            more = (f"driver {driver} or newer",) if change.driver is None and wish.driver and driver else ()
+            if all(spec != old for old, _ in found):
+                found.append((spec, (words, *more)))
+    if not found:
+        python = wish.python or "3.12"
+        for row in from_source(wish.sm, wish.arch, python, facts):
+            try:
+                found.append((resolve(named(row), facts, base), ("torch and torchaudio compiled from source",)))
+                break
+            except ResolveError:
+                continue
+    if not found:  # nothing serves these GPUs, from source neither: the CPU does
+        cpu = solve(Wish(arch=wish.arch, cuda="cpu", python=wish.python), facts, base, most=1)
+        found += [
+            (spec, ("on the CPU",)) for spec in cpu or solve(Wish(arch=wish.arch, cuda="cpu"), facts, base, most=1)
+        ]
+    return found[:most]
+
+
+def words(wish: Wish, found: list[Spec], instead: list[tuple[Spec, tuple[str, ...]]], facts: Facts) -> list[str]:
+    """An answer for reading."""
+    gpus = ", ".join(f"compute capability {sm}" for sm in wish.sm) or "any GPU"
+    asked = [gpus, wish.arch]
+    asked += [f"driver {wish.driver}"] if wish.driver else []
+    asked += [f"Python {wish.python}"] if wish.python else []
+    asked += [f"CUDA {wish.cuda}"] if wish.cuda else []
+    asked += [f"for {wish.profile}"] if wish.profile else []
+    out = [f"asked: {', '.join(asked)}"]
+
+    def line(spec: Spec, more: str) -> list[str]:
+        codec = f", torchcodec {spec.torchcodec}" if spec.torchcodec else ""
+        needed = driver_needed(spec, wish.sm, facts)
+        driver = f"driver {needed} or newer" if needed else "no driver"
+        where = {"pypi": "from PyPI", "pytorch": "from PyTorch's own index"}.get(spec.index, "compiled from source")
+        return [
+            f"  torch {spec.torch}, torchaudio {spec.torchaudio}{codec}, CUDA {spec.cuda}, Python {spec.python}",
+            f"      {where}; {driver}{more}",
+        ]
+
+    if found:
+        out += ["best first:"] + [text for spec in found for text in line(spec, "")]
+    else:
+        out += ["nothing fits that. What would:"]
+        out += [text for spec, changed in instead for text in line(spec, "; " + ", ".join(changed))]
+    best = found[0] if found else instead[0][0]
+    from torchpair.explain import yaml_row
+
+    return [*out, "in matrix.yaml:", f"  {yaml_row(best)}"]
