@@ -9,7 +9,8 @@ MATRIX ?= matrix.yaml
 BASE ?= auto
 GPU ?= auto
 ROWS ?=
-export BASE GPU
+MIRROR ?=
+export BASE GPU MIRROR
 
 .DEFAULT_GOAL := help
 .PHONY: help images test bench lint format clean
@@ -17,7 +18,7 @@ export BASE GPU
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo '  MATRIX=FILE  BASE=auto|nvidia|local  GPU=auto|require|off  ROWS="row row"  PYTHON=python3.12'
+	@echo '  MATRIX=FILE  BASE=auto|nvidia|local  GPU=auto|require|off  ROWS="row row"  MIRROR=cn  PYTHON=python3.12'
 
 images: $(VENV)/.ready ## Build and prove the default images (or ROWS)
 	@$(BIN)/torchpair images --matrix $(MATRIX) $(ROWS)

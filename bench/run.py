@@ -6,12 +6,22 @@ Writes bench/results.json: {"measures": [{"id", "ours", "other", "ratio", "unit"
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from torchpair import facts as facts_data
+from torchpair import lock as lockfile
+from torchpair.errors import ResolveError
+from torchpair.facts import cuda_family
+from torchpair.matrix import parse
+from torchpair.resolve import resolve
+from torchpair.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCHPAIR = [sys.executable, "-m", "torchpair.cli"]
@@ -53,10 +63,47 @@ def measure(
     return result
 
 
+def large_matrix(folder: Path) -> int:
+    """A matrix of every torch and Python on PyPI, locked and rendered; how many files that gives.
+
+    The locks are one real lock under other names: what is measured is reading, rendering and comparing.
+    """
+    facts = facts_data.load()
+    rows = [
+        f'  - {{torch: "{version}", cuda: "{cuda_family(torch.pypi["x86_64"])}", python: "{python}"}}\n'
+        for version, torch in facts.torch.items()
+        for python in torch.pythons["x86_64"]
+    ]
+    specs = []
+    for line in rows:
+        try:
+            specs.append((line, resolve(parse("images:\n" + line)[0], facts)))
+        except ResolveError:
+            continue
+    (folder / "matrix.yaml").write_text("images:\n" + "".join(line for line, _ in specs), encoding="utf-8")
+    shutil.copytree(ROOT / "locks", folder / "locks")
+    real = Workspace(ROOT / "matrix.yaml")
+    sample = real.lock(resolve(real.rows[0], facts))
+    assert sample is not None
+    for _, spec in specs:
+        text = lockfile.text(spec.name, lockfile.Lock(lockfile.asked(spec), sample.wheels))
+        lockfile.path_of(spec, folder / "locks").write_text(text, encoding="utf-8")
+    Workspace(folder / "matrix.yaml").write_rendered()
+    return len(list((folder / "dockerfiles").rglob("*Dockerfile")))
+
+
 def main() -> None:
     call(*TORCHPAIR, "images")()
+    with tempfile.TemporaryDirectory() as name:
+        files = large_matrix(Path(name))
+        rendering = measure(
+            "render_check",
+            call(*TORCHPAIR, "render", "--check", "--matrix", f"{name}/matrix.yaml"),
+            call(*TORCHPAIR, "--version"),
+            f"start-up alone; whole process, {files} Dockerfiles of a matrix of every torch and Python on PyPI",
+        )
     measures = [
-        measure("render_check", call(*TORCHPAIR, "render", "--check"), None, "an absolute: the whole process"),
+        rendering,
         measure("noop", call(*TORCHPAIR, "images"), None, "an absolute: both default rows, nothing changed"),
         measure(
             "check_full",

@@ -8,7 +8,7 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    rm -f /etc/apt/apt.conf.d/docker-clean \
+    clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -23,6 +23,7 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
       tini \
  && groupadd --gid 10001 torchpair \
  && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
+ && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
  && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
 
 # ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
@@ -32,13 +33,15 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
     apt-get update \
  && apt-get install -y --no-install-recommends \
       python3-venv
+ARG PYPI_INDEX=
 COPY <<'LOCK' /locks/tools.txt
 uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19  # uv-0.13.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/tools \
- && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /locks/tools.txt
+ && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir \
+      ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
 ENV PATH=/opt/tools/bin:$PATH \
@@ -58,7 +61,7 @@ rm -rf "$UV_CACHE_DIR"
 find /out -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
-# ---- venv: Python 3.13 and an empty environment -----------------------------------------------------------------------------------
+# ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
 FROM tools AS venv
 RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
  && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.13/site-packages/nvidia \
@@ -90,7 +93,8 @@ nvidia-nvtx==13.0.85 --hash=sha256:4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    uv pip install --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
  && mkdir /out/metadata \
  && mv /out/cuda/*.dist-info /out/metadata/ \
  && settle
@@ -115,7 +119,8 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
- && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
  && settle
 
 # ---- torch: torch and triton --------------------------------------------------------------------------------------
@@ -127,7 +132,8 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
- && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
  && settle
 
 # ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
@@ -139,7 +145,8 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /out \
- && uv pip install --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle
 
 # ---- the image ----------------------------------------------------------------------------------------------------

@@ -21,8 +21,9 @@ from typing import IO, Any
 import docker.errors
 import requests.exceptions
 
-from torchpair import plan
+from torchpair import mirrors, plan
 from torchpair.engine import Engine
+from torchpair.matrix import Mirror
 from torchpair.progress import Progress
 from torchpair.resolve import Spec
 
@@ -55,7 +56,13 @@ def ca_bundle() -> Path | None:
 
 
 def images(
-    engine: Engine, specs: Sequence[Spec], folder: Path, logs: Path, progress: Progress, jobs: int
+    engine: Engine,
+    specs: Sequence[Spec],
+    folder: Path,
+    logs: Path,
+    progress: Progress,
+    jobs: int,
+    mirror: Mirror = mirrors.NONE,
 ) -> list[Built]:
     """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row."""
     logs.mkdir(parents=True, exist_ok=True)
@@ -63,7 +70,8 @@ def images(
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
     try:
         futures = [
-            pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running) for spec in specs
+            pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror)
+            for spec in specs
         ]
         return [future.result() for future in futures]
     except BaseException:  # Ctrl-C too: buildx cancels its build when it is ended
@@ -75,11 +83,17 @@ def images(
 
 
 def _one(
-    engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, running: list[subprocess.Popen[str]]
+    engine: Engine,
+    spec: Spec,
+    folder: Path,
+    log: Path,
+    progress: Progress,
+    running: list[subprocess.Popen[str]],
+    mirror: Mirror,
 ) -> Built:
     began = time.monotonic()
     try:
-        return _build(engine, spec, folder, log, progress, running)
+        return _build(engine, spec, folder, log, progress, running, mirror)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as problem:
         error = f"the engine does not answer: {problem}"
         progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
@@ -87,7 +101,13 @@ def _one(
 
 
 def _build(
-    engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, running: list[subprocess.Popen[str]]
+    engine: Engine,
+    spec: Spec,
+    folder: Path,
+    log: Path,
+    progress: Progress,
+    running: list[subprocess.Popen[str]],
+    mirror: Mirror,
 ) -> Built:
     began = time.monotonic()
     before = image(engine, spec.reference)
@@ -95,9 +115,8 @@ def _build(
     bundle = ca_bundle()
     if bundle:
         argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
-    mirror = os.environ.get("UV_PYTHON_INSTALL_MIRROR")
-    if mirror and spec.python_from == "uv":
-        argv += ["--set", f"*.args.UV_PYTHON_INSTALL_MIRROR={mirror}"]
+    for name, value in mirrors.build_arguments(spec, mirror).items():
+        argv += ["--set", f"*.args.{name}={value}"]
     argv.append(plan.target(spec))
     steps = Steps(spec.name, progress)
     with log.open("w", encoding="utf-8") as out:

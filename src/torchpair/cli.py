@@ -35,6 +35,12 @@ base_option = click.option(
     "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
     help="nvidia/cuda images, a Debian made on this machine, or whichever can be had.",
 )  # fmt: skip
+mirror_option = click.option(
+    "--mirror",
+    envvar="MIRROR",
+    metavar="NAME",
+    help="Take every download from this mirror of matrix.yaml (such as cn).",
+)
 gpu_option = click.option(
     "--gpu", type=click.Choice(["auto", "require", "off"]), default="auto", envvar="GPU", show_default=True,
     help="auto: use GPUs where the engine has them; require: inconclusive without one.",
@@ -64,10 +70,10 @@ def cli() -> None:
     """Docker images in which torch and torchaudio are a proven pair."""
 
 
-def _workspace(file: Path) -> Workspace:
+def _workspace(file: Path, mirror: str | None = None) -> Workspace:
     from torchpair.workspace import Workspace
 
-    return Workspace(file)
+    return Workspace(file, mirror or None)
 
 
 def _say(line: str) -> None:
@@ -79,10 +85,20 @@ def _say(line: str) -> None:
 @matrix_option
 @base_option
 @gpu_option
+@mirror_option
 @click.option("--all", "everything", is_flag=True, help="Every row, not only the default ones.")
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=2, show_default=True, help="Rows built at a time.")
 @click.option("--again", is_flag=True, help="Check also what has a report already.")
-def images(names: tuple[str, ...], file: Path, base: str, gpu: Any, everything: bool, jobs: int, again: bool) -> None:
+def images(
+    names: tuple[str, ...],
+    file: Path,
+    base: str,
+    gpu: Any,
+    mirror: str | None,
+    everything: bool,
+    jobs: int,
+    again: bool,
+) -> None:
     """Build and prove images: the default rows, or those named.
 
     Finds or starts a Docker engine, picks a base, settles versions, renders, builds, checks, and ends with a table
@@ -93,7 +109,7 @@ def images(names: tuple[str, ...], file: Path, base: str, gpu: Any, everything: 
 
     sys.exit(
         make(
-            _workspace(file),
+            _workspace(file, mirror),
             names,
             base=base,
             gpu=gpu,
@@ -192,9 +208,10 @@ def render(file: Path, only_check: bool) -> None:
 )
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those locked before.")
 @click.option("--tools", is_flag=True, help="Also the lock of what the build stages install.")
-def lock(names: tuple[str, ...], file: Path, only_check: bool, upgrade: bool, tools: bool) -> None:
+@mirror_option
+def lock(names: tuple[str, ...], file: Path, only_check: bool, upgrade: bool, tools: bool, mirror: str | None) -> None:
     """Settle exact versions with sha256 in locks/<row>.txt (uv resolves), for the rows named or for all."""
-    workspace = _workspace(file)
+    workspace = _workspace(file, mirror)
     wanted = {row.name for row in workspace.choose(names, everything=True)}
     specs = {spec.name: spec for spec in workspace.everywhere() if spec.name in wanted}
     failed = []

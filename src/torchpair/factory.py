@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchpair import base as bases
-from torchpair import build, check, present, progress
+from torchpair import build, check, mirrors, present, progress
 from torchpair import engine as engines
 from torchpair import report as reports
 from torchpair.build import Built
@@ -46,6 +46,7 @@ def make(
 ) -> int:
     """Build and prove rows; the exit code. Raises TorchpairError for what stops everything before a build."""
     rows = workspace.choose(names, everything)
+    _ = workspace.mirror  # a mirror that is not there is said before anything begins
     # What no base can satisfy is refused before an engine is looked for: nothing is built from a wrong matrix.
     for row in rows:
         _any_base(workspace, row)
@@ -60,7 +61,8 @@ def make(
         probe, digest = workspace.probe()
         for distro in dict.fromkeys(spec.distro for spec in specs if spec.base == "local"):
             bases.ensure_local(engine, distro, shown.say)
-        built = build.images(engine, specs, workspace.folder, workspace.reports / "logs", shown, jobs)
+        logs = workspace.reports / "logs"
+        built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror)
         found: list[Report] = []
         for item in built:
             if item.image_id is None:
@@ -127,7 +129,7 @@ def _specs(
 ) -> tuple[list[Spec], list[Outcome]]:
     """Specs on the base that can be had. strict: a row that cannot stand on it stops everything."""
     wanted = next((spec.image for spec in _possible(workspace, rows, "nvidia")), "")
-    kind, why = bases.choose_base(base, wanted, engine)
+    kind, why = bases.choose_base(base, mirrors.image(wanted, workspace.mirror), engine)
     say(why)
     specs, outcomes = [], []
     for row in rows:

@@ -6,6 +6,7 @@ what the image will hold and nothing else. A lock does not depend on the base.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -18,8 +19,10 @@ from packaging import tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from uv import find_uv_bin
 
+from torchpair import mirrors
 from torchpair.command import run
 from torchpair.errors import CommandError, LockError
+from torchpair.matrix import Mirror
 from torchpair.resolve import Requirement, Spec
 
 if sys.version_info >= (3, 11):
@@ -147,24 +150,28 @@ def _parse(path: Path, row: str) -> Lock | None:
     return Lock(question, tuple(wheels))
 
 
-def resolve(spec: Spec, keep: Lock | None = None) -> Lock:
+def resolve(spec: Spec, keep: Lock | None = None, mirror: Mirror = mirrors.NONE) -> Lock:
     """Ask the indexes, through uv, for exact versions; those of `keep` stay where they still fit.
 
     Raises LockError when an index cannot be reached or has no answer.
     """
     elsewhere = {r.name for r in spec.requirements if r.index != "pypi"}
-    packages = _compile(spec.name, project(spec, keep), spec.python, spec.arch)
-    wheels = [_locked(spec.name, package, spec.python, spec.arch, elsewhere) for package in packages]
+    packages = _compile(spec.name, project(spec, keep, mirror), spec.python, spec.arch, mirror)
+    wheels = [_locked(spec.name, package, spec.python, spec.arch, elsewhere, mirror) for package in packages]
     return Lock(asked(spec), tuple(sorted(wheels, key=lambda w: w.name)))
 
 
-def resolve_tools() -> Lock:
+def resolve_tools(mirror: Mirror = mirrors.NONE) -> Lock:
     """The lock of what the build stages themselves install: uv. One wheel serves every Python."""
-    packages = _compile("tools", '[project]\nname = "tools"\nversion = "0"\ndependencies = ["uv"]\n', "3.10", "x86_64")
+    packages = _compile(
+        "tools", '[project]\nname = "tools"\nversion = "0"\ndependencies = ["uv"]\n', "3.10", "x86_64", mirror
+    )
     return Lock(TOOLS_ASKED, tuple(_locked("tools", package, "3.10", "x86_64", set()) for package in packages))
 
 
-def _compile(name: str, project_file: str, python: str, arch: str) -> list[dict[str, Any]]:
+def _compile(
+    name: str, project_file: str, python: str, arch: str, mirror: Mirror = mirrors.NONE
+) -> list[dict[str, Any]]:
     """The packages of the pylock.toml that uv makes of a project file (https://peps.python.org/pep-0751/)."""
     with tempfile.TemporaryDirectory(prefix="torchpair-lock-") as temporary:
         folder = Path(temporary)
@@ -177,7 +184,7 @@ def _compile(name: str, project_file: str, python: str, arch: str) -> list[dict[
             "--only-binary", ":all:",
         ]  # fmt: skip
         try:
-            run(argv, timeout=600)
+            run(argv, env={**os.environ, **({"UV_DEFAULT_INDEX": mirror.pypi} if mirror.pypi else {})}, timeout=600)
         except CommandError as error:
             raise LockError(
                 "the exact versions could not be settled",
@@ -188,7 +195,7 @@ def _compile(name: str, project_file: str, python: str, arch: str) -> list[dict[
         return list(tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8")).get("packages", []))
 
 
-def project(spec: Spec, keep: Lock | None = None) -> str:
+def project(spec: Spec, keep: Lock | None = None, mirror: Mirror = mirrors.NONE) -> str:
     """A project file for uv: each package comes from one named index, never from whichever answers first."""
 
     def quoted(items: list[str]) -> str:
@@ -207,7 +214,9 @@ def project(spec: Spec, keep: Lock | None = None) -> str:
         )
     elsewhere = [r.name for r in spec.requirements if r.index != "pypi"]
     if elsewhere:
-        lines += ["", "[[tool.uv.index]]", 'name = "row"', f'url = "{spec.index_url}"', "explicit = true"]
+        url, layout = mirrors.pytorch_index(spec, mirror)
+        lines += ["", "[[tool.uv.index]]", 'name = "row"', f'url = "{url}"', "explicit = true"]
+        lines += ['format = "flat"'] if layout == "flat" else []
         lines += ["", "[tool.uv.sources]", *(f'{name} = {{ index = "row" }}' for name in elsewhere)]
     return "\n".join(lines) + "\n"
 
@@ -216,7 +225,9 @@ def _pin(requirement: Requirement) -> str:
     return requirement.name + requirement.specifier
 
 
-def _locked(row: str, package: dict[str, Any], python: str, arch: str, elsewhere: set[str]) -> Locked:
+def _locked(
+    row: str, package: dict[str, Any], python: str, arch: str, elsewhere: set[str], mirror: Mirror = mirrors.NONE
+) -> Locked:
     name = canonicalize_name(package["name"])
     files = {
         wheel.get("name") or unquote(wheel["url"].rsplit("/", 1)[-1]): wheel
@@ -232,7 +243,7 @@ def _locked(row: str, package: dict[str, Any], python: str, arch: str, elsewhere
         )
     wheel = files[file]
     # PyPI's addresses are left out: a name and a hash are found on any mirror of it.
-    url = wheel["url"] if name in elsewhere else None
+    url = mirrors.upstream_url(wheel["url"], mirror) if name in elsewhere else None
     locked = Locked(name, str(package["version"]), wheel["hashes"]["sha256"], file, url)
     if not _LINE.fullmatch(locked.line) or not _VERSION.fullmatch(locked.version):
         raise LockError(f"the index answered with what cannot be written to a lock: {file!r}", where=row)

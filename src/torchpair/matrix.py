@@ -73,6 +73,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """Where downloads come from instead; None: from where upstream serves them."""
+
+    name: str
+    registry: str | None = None  # "mirror.example/hub": stands before the image's name
+    apt: str | None = None  # below it: ubuntu/, debian/, debian-security/
+    pypi: str | None = None  # a simple index
+    pytorch: str | None = None  # below it: cu128/ and the other variants
+    layout: str = "simple"  # of pytorch: "simple" (PEP 503) or "flat" (one page of links a variant)
+    python: str | None = None  # python-build-standalone's releases
+    git: str | None = None  # stands before https://github.com/...
+    models: str | None = None  # a Hugging Face endpoint
+
+
+@dataclass(frozen=True)
 class Field:
     """One kind of value: a pattern that the whole text must match, and how to say what is allowed."""
 
@@ -115,6 +130,13 @@ def one_of(*words: str) -> Field:
     return Field(re.compile("|".join(re.escape(w) for w in words)), " or ".join(f'"{w}"' for w in words))
 
 
+URL = Field(
+    re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~%+-]+)*/?", re.ASCII),
+    "an address such as https://mirror.example/simple, without a password",
+)
+REGISTRY = Field(
+    re.compile(r"[a-z0-9.-]+(?::\d{1,5})?(?:/[a-z0-9._-]+)*", re.ASCII), 'a registry such as "mirror.example/hub"'
+)
 DRIVER = Field(re.compile(r"\d{3}(?:\.\d{1,3}){0,2}", re.ASCII), 'a driver such as "570" or "570.124.06"')
 ARCH = one_of("x86_64", "aarch64")
 PACKAGE_KEYS: Mapping[str, Field] = {"version": VERSION, "from": one_of("wheel", "source", "base"), "ref": REF}
@@ -122,15 +144,34 @@ ROW_KEYS = (
     "name", "torch", "cuda", "python", "torchaudio", "torchcodec", "base", "distro", "index", "arch", "sm",
     "default", "force",
 )  # fmt: skip
-TOP_KEYS = ("images",)
+TOP_KEYS = ("images", "mirrors")
+MIRROR_KEYS: Mapping[str, Field] = {
+    "registry": REGISTRY,
+    "apt": URL,
+    "pypi": URL,
+    "pytorch": URL,
+    "layout": one_of("simple", "flat"),
+    "python": URL,
+    "git": URL,
+    "models": URL,
+}
 
 
 def load(path: Path) -> tuple[Row, ...]:
     """Read a matrix file into rows, in the file's order. Raises MatrixError."""
+    return parse(_text(path), str(path))
+
+
+def load_mirrors(path: Path) -> dict[str, Mirror]:
+    """The mirrors of a matrix file, by name. Raises MatrixError."""
+    return _Reader(str(path)).mirrors(_compose(_text(path), str(path)))
+
+
+def _text(path: Path) -> str:
     shown = str(path)
     try:
         with path.open("rb") as matrix:
-            data = matrix.read(MAX_BYTES + 1)
+            data = matrix.read(MAX_BYTES + 1)  # never more: a path may lead to what has no end
     except OSError as error:
         raise MatrixError(
             "cannot read the matrix",
@@ -141,13 +182,12 @@ def load(path: Path) -> tuple[Row, ...]:
     if len(data) > MAX_BYTES:
         raise _too_large(shown)
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise MatrixError(
             "not UTF-8 text", where=f"{shown}:{line}", why=str(error), remedy="save the file as UTF-8"
         ) from error
-    return parse(text, shown)
 
 
 def parse(text: str, file: str = "matrix.yaml") -> tuple[Row, ...]:
@@ -190,8 +230,8 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         return yaml.compose(text, _LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
         lines = text.splitlines()
+        line = min(mark.line + 1 if mark else 1, max(1, len(lines)))  # the end of a text lies behind its last line
         tab = 0 < line <= len(lines) and "\t" in lines[line - 1]
         raise MatrixError(
             "a tab where YAML allows only spaces" if tab else "not valid YAML",
@@ -330,6 +370,35 @@ class _Reader:
                 'write "wheel" or "source"',
             )
         return Package(version=values.get("version"), origin=origin, ref=values.get("ref"))
+
+    def mirrors(self, root: yaml.Node | None) -> dict[str, Mirror]:
+        if not isinstance(root, yaml.MappingNode):
+            return {}
+        block = next((value for key, value in root.value if key.value == "mirrors"), None)
+        if block is None:
+            return {}
+        if not isinstance(block, yaml.MappingNode):
+            self.fail(
+                block,
+                "mirrors",
+                f"expected names and mirrors, found {_kind(block)}",
+                None,
+                "mirrors: {cn: {pypi: ...}}",
+            )
+        found = {}
+        for name_node, value in block.value:
+            if not isinstance(name_node, yaml.ScalarNode):
+                self.fail(name_node, "mirrors", "a mirror without a name", None, "mirrors: {cn: {pypi: ...}}")
+            name = self.text(name_node, "mirrors", NAME)
+            if name in found:
+                self.fail(name_node, f"mirrors.{name}", "the same mirror twice", None, "keep one")
+            pairs = self.mapping(value, f"mirrors.{name}", tuple(MIRROR_KEYS))
+            values = {
+                key: self.text(node, f"mirrors.{name}.{key}", MIRROR_KEYS[key]).rstrip("/")
+                for key, (_, node) in pairs.items()
+            }
+            found[name] = Mirror(name, **values)
+        return found
 
     def rows(self, root: yaml.Node | None) -> tuple[Row, ...]:
         if root is None:

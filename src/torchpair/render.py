@@ -11,7 +11,7 @@ from pathlib import Path
 import jinja2
 
 from torchpair import lock as locks
-from torchpair.resolve import LAYERS, UID, Spec, layer_of
+from torchpair.resolve import LAYERS, PYTORCH_INDEX, UID, Spec, layer_of
 from torchpair.resources import templates_dir
 
 BANNER = (
@@ -54,6 +54,7 @@ def dockerfile(spec: Spec, lock: locks.Lock | None, tools: locks.Lock) -> str:
             expect=json.dumps(expectation(spec, lock), sort_keys=True),
             uid=UID,
             epoch=EPOCH,
+            pytorch_index=PYTORCH_INDEX,
         )
     )
 

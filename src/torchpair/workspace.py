@@ -13,10 +13,10 @@ from pathlib import Path
 
 from torchpair import facts as facts_data
 from torchpair import lock as lockfile
-from torchpair import matrix, plan, render
+from torchpair import matrix, mirrors, plan, render
 from torchpair.errors import LockError, ResolveError, TorchpairError
 from torchpair.facts import Facts
-from torchpair.matrix import Row
+from torchpair.matrix import Mirror, Row
 from torchpair.probe.pack import pack
 from torchpair.report import write_whole
 from torchpair.resolve import Spec, resolve
@@ -29,6 +29,21 @@ class Workspace:
     """Everything below the folder of one matrix file."""
 
     file: Path
+    mirror_name: str | None = None
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        """The mirror of the command line, filled up with what this machine's environment says."""
+        if self.mirror_name is None:
+            return mirrors.from_environment(mirrors.NONE)
+        known = matrix.load_mirrors(self.file)
+        if self.mirror_name not in known:
+            raise TorchpairError(
+                f"no mirror {self.mirror_name!r} in {self.file}",
+                why=f"its mirrors: {', '.join(known) or 'none'}",
+                remedy="add it under mirrors: in the matrix",
+            )
+        return mirrors.from_environment(known[self.mirror_name])
 
     @property
     def folder(self) -> Path:
@@ -115,12 +130,12 @@ class Workspace:
                 old = self.lock(spec)
             except LockError:
                 old = lockfile.read_stale(spec, self.locks)
-        lock = lockfile.resolve(spec, old)
+        lock = lockfile.resolve(spec, old, self.mirror)
         write_whole(lockfile.path_of(spec, self.locks), lockfile.text(spec.name, lock))
         return lock
 
     def make_tools_lock(self) -> lockfile.Lock:
-        lock = lockfile.resolve_tools()
+        lock = lockfile.resolve_tools(self.mirror)
         write_whole(self.locks / "tools.txt", lockfile.text("tools", lock))
         return lock
 

@@ -52,8 +52,7 @@ class Heard:
 def vertex(digest: str, seconds: float | None = None, **other: Any) -> dict[str, Any]:
     found = {"digest": digest, "name": STEP[digest], "started": "2026-11-21T11:38:20.100000001Z", **other}
     if seconds is not None:
-        found["completed"] = f"2026-11-21T11:38:{20 + seconds:06.3f}000001Z".replace(".", ".")
-        found["started"] = "2026-11-21T11:38:20.000000001Z"
+        found["completed"] = f"2026-11-21T11:38:{20.1 + seconds:06.3f}000001Z"
     return found
 
 
@@ -115,7 +114,7 @@ def test_a_failure_names_its_step_and_ends_with_its_own_log() -> None:
     )
     failure = str(steps.failure)
     first, *tail = failure.splitlines()
-    assert "torch" in first and "exit code: 2" in first
+    assert first == "torch: exit code 2"
     assert "error: hash mismatch" in failure and "expected a" in tail[-1]
     assert "audio" not in failure
     assert f"!!! {STEP[TORCH]}: {EXIT}" in text and "audio goes well" in text
@@ -178,7 +177,7 @@ def test_what_buildx_says_outside_its_json(lines: list[str], failure: str | None
 def test_an_object_over_several_lines_as_buildx_0_13_prints_it() -> None:
     status = {"vertexes": [vertex(TORCH, 2, error="exit code: 7")], "logs": [log(TORCH, "spread {\n}\n")]}
     steps, *_ = follow(json.dumps(status, indent=2) + "\n", said(vertex(AUDIO, 1)))
-    assert "exit code: 7" in str(steps.failure) and "spread {" in str(steps.failure)
+    assert str(steps.failure).splitlines()[0] == "torch: exit code 7" and "spread {" in str(steps.failure)
     assert set(steps.done) == {TORCH, AUDIO}
 
 
@@ -196,7 +195,7 @@ def test_a_log_entry_that_is_no_text(data: str | None) -> None:
         (STEP[BASE], "base", "base: RUN apt-get update"),
         ("[base 1/2] FROM docker.io/library/debian:12", "base", "base: FROM docker.io/library/debian:12"),
         ("[linux/amd64 image 3/9] COPY --link a b", "image", "image: COPY --link a b"),
-        ("[tools  4/ 5] RUN a \\\n  && b", None, None),
+        ("[tools  4/12] RUN a \\\n  && b", "tools", "tools: RUN a && b"),
         ("exporting to image", "export", "exporting to image"),
         ("[internal] load metadata for x", None, "[internal] load metadata for x"),
         ("two\nlines", None, "two"),
@@ -204,11 +203,8 @@ def test_a_log_entry_that_is_no_text(data: str | None) -> None:
         ("\n", None, ""),
     ],
 )
-def test_names_of_steps(name: str, stage: str | None, short: str | None) -> None:
-    assert build._stage(name) == stage
-    if short is not None:
-        assert build._short(name) == short
-    assert "\n" not in build._short(name)
+def test_names_of_steps(name: str, stage: str | None, short: str) -> None:
+    assert (build._stage(name), build._short(name)) == (stage, short)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,7 @@ BAD = {
     "row is a word": ("images:\n  - hello", "2: images[0]", "expected keys and values", "key: value"),
     "row is a list": ("images:\n  - [a]", "2: images[0]", "expected keys and values", "key: value"),
     "tab": ("images:\n\t- a: 1\n", "2", "a tab where YAML allows only spaces", "indent with spaces"),
-    "broken YAML": ("images:\n  - {torch: \n", "3", "not valid YAML", "look at this line"),
+    "broken YAML": ("images:\n  - {torch: \n", "2", "not valid YAML", "look at this line"),
     "two documents": ("images: []\n---\nimages: []\n", "2", "not valid YAML", "look at this line"),
     "control character": ("images: \x07", "", "not valid YAML", "plain text"),
     "alias": (f"images:\n  - &a {{{ROW}}}\n  - *a\n", "3", "alias *a", "write the value out"),
@@ -223,9 +224,15 @@ def test_a_bad_path(tmp_path: Path, content: bytes | str | None, what: str, wher
     assert caught.value.where == f"{file}{where}"
 
 
-def test_a_file_without_end_is_not_read_to_its_end() -> None:
+def test_a_file_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size and size > 0, "read with a limit, or never come back"
+            return b"#" * size
+
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Endless())
     with pytest.raises(MatrixError, match="larger than"):
-        matrix.load(Path("/dev/zero"))
+        matrix.load(Path("endless"))
 
 
 # ---- values: one door, and nothing slips through ------------------------------------------------------------------

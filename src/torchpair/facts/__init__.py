@@ -2,23 +2,35 @@
 
 Nothing is decided here. Versions are strings as upstream writes them; CUDA variants are the wheel tags
 ("cu128", "cpu"); a Python is "3.11" or, free-threaded, "3.13t"; a GPU architecture is "9.0" or "12.0+PTX".
+
+`load` makes sure of the shape that it needs and no more, because every command pays for it. schema.py checks the rest:
+spelling, order, and that no entry contradicts another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from packaging.version import Version
+
+from torchpair.errors import TorchpairError
 
 # libyaml's parser is ten times as fast; PyYAML's own reads the same where a build lacks it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 ARCHES = ("x86_64", "aarch64")
+RELEASES, CUDA = "releases.yaml", "cuda.yaml"
+FOLDER = Path(__file__).parent
+T = TypeVar("T")
+
+
+class FactsError(TorchpairError):
+    """A file of the facts is malformed, or contradicts itself or the other."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,16 @@ class Torch:
     numpy: str
     notes: tuple[str, ...]
     sources: tuple[str, ...]
+    # What PyPI's x86_64 wheel declares, as upstream writes it; None: not declared, or not verified.
+    torchvision: str | None = None
+    cudnn: str | None = None
+    nccl: str | None = None
+    triton: str | None = None
+    setuptools: str | None = None  # a whole requirement
+    requires_python: str | None = None
+    cxx11_abi: str | None = None
+    cxx_standard: int | None = None
+    status: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +79,8 @@ class Torchaudio:
     pypi: Mapping[str, str]
     index: Mapping[str, tuple[str, ...] | None] | None  # None: as torch's of the same number
     status: str | None
+    notes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,9 @@ class Torchcodec:
     version: str
     pythons: tuple[str, ...]
     pypi: Mapping[str, str]
+    status: str | None = None
+    notes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +104,8 @@ class Toolkit:
     cudnn: str
     ubuntu: tuple[str, ...]
     gcc_max: int | None
+    gcc_max_status: str | None = None
+    source: str | None = None
 
     @property
     def family(self) -> str:
@@ -94,6 +123,7 @@ class Distro:
     glibc: str | None
     python: str
     ffmpeg: int | None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,30 +155,46 @@ def cuda_family(tag: str) -> str:
     return tag if tag == "cpu" else f"{tag[2:-1]}.{tag[-1]}"
 
 
-def _tuple(value: Any) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
+def _texts(value: Any) -> tuple[str, ...]:
+    # tuple("3.10") would be four characters and no error.
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise TypeError(f"a list of texts is needed, not {value!r}")
+    return tuple(value)
+
+
+def _maybe(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else _texts(value)
 
 
 def _torch(version: str, entry: Mapping[str, Any]) -> Torch:
-    pythons = tuple(entry["pythons"])
+    pythons = _texts(entry["pythons"])
     return Torch(
         version=version,
-        torchaudio=tuple(entry["torchaudio"]),
+        torchaudio=_texts(entry["torchaudio"]),
         torchcodec=entry["torchcodec"],
-        pythons={"x86_64": pythons, "aarch64": tuple(entry.get("pythons_aarch64", pythons))},
-        pypi=entry["pypi"],
+        pythons={"x86_64": pythons, "aarch64": _texts(entry.get("pythons_aarch64", entry["pythons"]))},
+        pypi=dict(entry["pypi"]),
         index={
             tag: Variant(
-                arches=_tuple(v["arches"]),
-                sm={"x86_64": _tuple(v.get("sm")), "aarch64": _tuple(v.get("sm_aarch64"))},
+                arches=_maybe(v["arches"]),
+                sm={"x86_64": _maybe(v.get("sm")), "aarch64": _maybe(v.get("sm_aarch64"))},
                 status=v.get("status"),
             )
             for tag, v in entry["index"].items()
         },
-        glibc=entry["glibc"],
+        glibc=dict(entry["glibc"]),
         numpy=entry["numpy"],
-        notes=tuple(entry.get("notes", ())),
-        sources=tuple(entry["sources"]),
+        notes=_texts(entry.get("notes", [])),
+        sources=_texts(entry["sources"]),
+        torchvision=entry.get("torchvision"),
+        cudnn=entry.get("cudnn"),
+        nccl=entry.get("nccl"),
+        triton=entry.get("triton"),
+        setuptools=entry.get("setuptools"),
+        requires_python=entry.get("requires_python"),
+        cxx11_abi=entry.get("cxx11_abi"),
+        cxx_standard=entry.get("cxx_standard"),
+        status=entry.get("status"),
     )
 
 
@@ -160,33 +206,116 @@ def _torchaudio(version: str, entry: Mapping[str, Any]) -> Torchaudio:
         version=version,
         torch=entry["torch"],
         cuda_check=entry["cuda_check"],
-        pythons=tuple(entry["pythons"]),
-        pypi=entry["pypi"] or {},
-        index=None if index is None else {tag: _tuple(v["arches"]) for tag, v in index.items()},
+        pythons=_texts(entry["pythons"]),
+        pypi=dict(entry["pypi"] or {}),
+        index=None if index is None else {tag: _maybe(v["arches"]) for tag, v in index.items()},
         status=entry.get("status"),
+        notes=_texts(entry.get("notes", [])),
+        sources=_texts(entry["sources"]),
     )
+
+
+def _torchcodec(version: str, entry: Mapping[str, Any]) -> Torchcodec:
+    return Torchcodec(
+        version=version,
+        pythons=_texts(entry["pythons"]),
+        pypi=dict(entry["pypi"]),
+        status=entry.get("status"),
+        notes=_texts(entry.get("notes", [])),
+        sources=_texts(entry["sources"]),
+    )
+
+
+def _toolkit(version: str, e: Mapping[str, Any]) -> Toolkit:
+    return Toolkit(
+        version, e["toolkit_driver"], e["cudnn"], _texts(e["ubuntu"]), e["gcc_max"], e["gcc_max_status"], e["source"]
+    )
+
+
+def _distro(name: str, e: Mapping[str, Any]) -> Distro:
+    return Distro(
+        name, e["family"], e["version"], e["codename"], e["glibc"], e["python"], e["ffmpeg"], e["source"]
+    )  # fmt: skip
+
+
+def _document(text: str, path: Path, schema: str) -> Mapping[str, Any]:
+    try:
+        found = yaml.load(text, _LOADER)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise FactsError(
+            "not readable as YAML", where=where, why=getattr(error, "problem", None) or str(error)
+        ) from error
+    if not isinstance(found, dict):
+        raise FactsError("not a mapping of keys", where=str(path))
+    if found.get("schema") != schema:
+        raise FactsError(
+            f"the schema is {found.get('schema')!r}; this torchpair reads {schema!r}",
+            where=f"{path}: schema",
+            remedy="take the facts and torchpair from the same release",
+        )
+    return found
+
+
+def _table(document: Mapping[str, Any], path: Path, section: str, make: Callable[[str, Any], T]) -> dict[str, T]:
+    entries = document.get(section)
+    if not isinstance(entries, dict):
+        raise FactsError("is missing, or not a mapping of keys", where=f"{path}: {section}")
+    table = {}
+    for key, entry in entries.items():
+        where = f"{path}: {section}.{key}"
+        if not isinstance(key, str):
+            raise FactsError("the key must stand in quotes", where=where, why=f"YAML reads it as {key!r}")
+        try:
+            table[key] = make(key, entry)
+        except KeyError as error:
+            raise FactsError(f"the key {error} is missing", where=where) from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FactsError("is not written as the head of the file describes", where=where, why=str(error)) from error
+    return table
+
+
+def parse(releases_text: str, cuda_text: str, folder: Path = FOLDER) -> Facts:
+    """Facts from the text of both files. folder: named in errors, never read. Raises FactsError."""
+    at_releases, at_cuda = folder / RELEASES, folder / CUDA
+    releases = _document(releases_text, at_releases, "torchpair.facts.releases/1")
+    cuda = _document(cuda_text, at_cuda, "torchpair.facts.cuda/1")
+
+    def text(_: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"a text is needed, not {value!r}")
+        return value
+
+    def texts(_: str, value: Any) -> tuple[str, ...]:
+        return _texts(value)
+
+    return Facts(
+        collected=str(releases.get("collected")),
+        torch=_table(releases, at_releases, "torch", _torch),
+        torchaudio=_table(releases, at_releases, "torchaudio", _torchaudio),
+        torchcodec=_table(releases, at_releases, "torchcodec", _torchcodec),
+        toolkits=_table(cuda, at_cuda, "toolkits", _toolkit),
+        distros=_table(cuda, at_cuda, "distros", _distro),
+        driver=_table(cuda, at_cuda, "driver", text),
+        min_cuda_for_sm=_table(cuda, at_cuda, "min_cuda_for_sm", text),
+        dropped_sm=_table(cuda, at_cuda, "dropped_sm", texts),
+        sources={
+            **_table(releases, at_releases, "sources", text),
+            **_table(cuda, at_cuda, "sources", text),
+        },
+    )
+
+
+def text_of(path: Path) -> str:
+    """The text of one file of the facts, its line ends as they are. Raises FactsError."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FactsError("cannot be read", where=str(path), why=str(error)) from error
 
 
 @lru_cache(maxsize=1)
-def load(folder: Path = Path(__file__).parent) -> Facts:
-    """Read both files. Raises KeyError or TypeError when a file is not as described in its head."""
-    releases = yaml.load((folder / "releases.yaml").read_text(encoding="utf-8"), _LOADER)
-    cuda = yaml.load((folder / "cuda.yaml").read_text(encoding="utf-8"), _LOADER)
-    return Facts(
-        collected=str(releases["collected"]),
-        torch={v: _torch(v, e) for v, e in releases["torch"].items()},
-        torchaudio={v: _torchaudio(v, e) for v, e in releases["torchaudio"].items()},
-        torchcodec={v: Torchcodec(v, tuple(e["pythons"]), e["pypi"]) for v, e in releases["torchcodec"].items()},
-        toolkits={
-            v: Toolkit(v, e["toolkit_driver"], e["cudnn"], tuple(e["ubuntu"]), e["gcc_max"])
-            for v, e in cuda["toolkits"].items()
-        },
-        distros={
-            n: Distro(n, e["family"], e["version"], e["codename"], e["glibc"], e["python"], e["ffmpeg"])
-            for n, e in cuda["distros"].items()
-        },
-        driver=cuda["driver"],
-        min_cuda_for_sm=cuda["min_cuda_for_sm"],
-        dropped_sm={k: tuple(v) for k, v in cuda["dropped_sm"].items()},
-        sources={**releases["sources"], **cuda["sources"]},
-    )
+def load(folder: Path = FOLDER) -> Facts:
+    """The facts of a folder, cheaply (schema.validate checks them in full). Raises FactsError."""
+    return parse(text_of(folder / RELEASES), text_of(folder / CUDA), folder)

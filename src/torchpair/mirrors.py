@@ -1,0 +1,55 @@
+"""A mirror -> what each download is told: build arguments, image references, indexes. Pure, but for `from_environment`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from torchpair.matrix import Mirror
+from torchpair.resolve import PYTORCH_INDEX, Spec
+
+NONE = Mirror("none")
+
+
+def from_environment(mirror: Mirror) -> Mirror:
+    """Where the mirror says nothing, what this machine's own pip and uv are set to in the environment."""
+    return replace(
+        mirror,
+        pypi=mirror.pypi or os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL") or None,
+        python=mirror.python or os.environ.get("UV_PYTHON_INSTALL_MIRROR") or None,
+    )
+
+
+def image(reference: str, mirror: Mirror) -> str:
+    """An image of Docker Hub behind a mirror's registry; other registries' images stay."""
+    first = reference.split("/")[0]
+    elsewhere = "/" in reference and ("." in first or ":" in first or first == "localhost")
+    if mirror.registry is None or elsewhere or reference.startswith("torchpair-base:"):
+        return reference
+    return f"{mirror.registry}/{reference if '/' in reference else 'library/' + reference}"
+
+
+def build_arguments(spec: Spec, mirror: Mirror) -> dict[str, str]:
+    """What the rendered Dockerfile's ARGs are set to; those that are not named keep upstream's place."""
+    wanted = {
+        "BASE": image(spec.image, mirror) if mirror.registry else None,
+        "APT_MIRROR": mirror.apt if spec.base != "local" else None,  # the local base has the machine's own
+        "PYPI_INDEX": mirror.pypi,
+        "PYTORCH_INDEX": mirror.pytorch if spec.index == "pytorch" else None,
+        "UV_PYTHON_INSTALL_MIRROR": mirror.python if spec.python_from == "uv" else None,
+    }
+    return {name: value for name, value in wanted.items() if value and (name != "BASE" or value != spec.image)}
+
+
+def pytorch_index(spec: Spec, mirror: Mirror) -> tuple[str, str]:
+    """Address and layout of the index of a row's torch."""
+    if mirror.pytorch:
+        return f"{mirror.pytorch}/{spec.variant}", mirror.layout
+    return f"{PYTORCH_INDEX}/{spec.variant}", "simple"
+
+
+def upstream_url(url: str, mirror: Mirror) -> str:
+    """A wheel's address as upstream has it: a lock names no mirror, so that it holds everywhere."""
+    if mirror.pytorch and url.startswith(mirror.pytorch + "/"):
+        return PYTORCH_INDEX + url.removeprefix(mirror.pytorch)
+    return url

@@ -1,0 +1,315 @@
+"""The command line: what is refused, how it is said, and that nothing is written then."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from torchpair import cli, engine, factory
+from torchpair import lock as locks
+from torchpair.present import Outcome
+from torchpair.workspace import Workspace
+
+ROW = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'
+GOOD = f"images:\n  - {{{ROW}, default: true}}\n"
+Project = Callable[..., Workspace]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The console script in this process; an engine that would be looked for is an error."""
+
+    def no_engine(*_: object) -> None:
+        raise AssertionError("an engine was asked for")
+
+    monkeypatch.setattr(engine, "ensure", no_engine)
+    monkeypatch.delenv("BASE", raising=False)
+    monkeypatch.delenv("GPU", raising=False)
+
+    def main(*arguments: str, matrix: Path | None = None) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["torchpair", *arguments, *(["--matrix", str(matrix)] if matrix else [])])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return Ended(code, out, err)
+
+    return main
+
+
+Run = Callable[..., Ended]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def folders(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_dir()}
+
+
+# ---- bad input ----------------------------------------------------------------------------------------------------
+
+COMMANDS = [["images"], ["images", "--all"], ["render"], ["render", "--check"], ["lock"], ["lock", "--check"], ["plan"]]
+BAD = {
+    "missing": (None, "cannot read the matrix"),
+    "empty": ("", "the file is empty"),
+    "not UTF-8": (b"\xff", "not UTF-8 text"),
+    "broken": ("images: [", "not valid YAML"),
+    "unknown key": (f"images:\n  - {{{ROW}, tourch: 1}}\n", "matrix.yaml:2: images[0].tourch: unknown key 'tourch'"),
+    "bare number": ('images:\n  - {torch: "2.8.0", cuda: 12.8, python: "3.11"}\n', "matrix.yaml:2: images[0].cuda: 12.8 is a number"),
+    "instruction": (f'images:\n  - {{{ROW}, base: "a\\nRUN id"}}\n', "is not allowed here"),
+    "row twice": (f"images:\n  - {{{ROW}}}\n  - {{{ROW}}}\n", "matrix.yaml:3: images[1]: the row"),
+    "impossible": ('images:\n  - {torch: "2.8.0", cuda: "13.0", python: "3.11", default: true}\n', "matrix.yaml:2: cuda: torch2.8.0"),
+    "unknown torch": ('images:\n  - {torch: "9.9.9", cuda: "13.0", python: "3.11", default: true}\n', "torch 9.9.9 is not among"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(("text", "says"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_message_and_nothing_is_written(
+    run: Run, project: Project, tmp_path: Path, text: str | bytes | None, says: str, command: list[str]
+) -> None:
+    workspace = project(text)
+    before = files(tmp_path), folders(tmp_path)
+    ended = run(*command, matrix=workspace.file)
+    assert ended.code == 2
+    assert ended.err.startswith("torchpair: ") and ended.err.count("torchpair: ") == 1 and says in ended.err
+    assert "\n  try: " in ended.err and "Traceback" not in ended.err and len(ended.err.splitlines()) <= 3
+    assert ended.out == ""
+    assert (files(tmp_path), folders(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing"], "No such command 'nothing'"),
+        (["images", "--base", "moon"], "'moon' is not one of"),
+        (["images", "--gpu", "maybe"], "'maybe' is not one of"),
+        (["images", "--jobs", "0"], "0 is not in the range"),
+        (["render", "--nothing"], "No such option"),
+        (["render", "argument"], "unexpected extra argument"),
+        (["check"], "Missing argument"),
+        (["check", "x", "--timeout", "0"], "0 is not in the range"),
+    ],
+)
+def test_a_wrong_command_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = run(*arguments)
+    assert ended.code == 2 and says in ended.err and "Usage: " in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_variable_is_a_wrong_command_line(run: Run, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASE", "moon")
+    ended = run("images", matrix=project(GOOD).file)
+    assert ended.code == 2 and "'moon'" in ended.err
+
+
+@pytest.mark.parametrize("command", [["images"], ["lock"], ["lock", "--check"]], ids=" ".join)
+def test_an_unknown_row(run: Run, project: Project, tmp_path: Path, command: list[str]) -> None:
+    file = project(GOOD).file
+    before = files(tmp_path)
+    ended = run(*command, "torch2.8.0-cu128-py31", matrix=file)
+    assert ended.code == 2
+    assert "no row 'torch2.8.0-cu128-py31' in" in ended.err
+    assert "try: did you mean torch2.8.0-cu128-py311?" in ended.err
+    assert "did you mean" not in run(*command, "zzz", matrix=file).err
+    assert files(tmp_path) == before
+
+
+def test_no_default_row(run: Run, project: Project) -> None:
+    ended = run("images", matrix=project(GOOD.replace(", default: true", "")).file)
+    assert ended.code == 2 and "no row is marked default: true" in ended.err and "--all" in ended.err
+
+
+def test_one_impossible_row_stops_the_others_before_anything_is_made(
+    run: Run, project: Project, tmp_path: Path
+) -> None:
+    file = project(GOOD + '  - {torch: "2.8.0", cuda: "13.0", python: "3.11"}\n').file
+    before = files(tmp_path)
+    assert run("images", "--all", matrix=file).code == 2
+    assert run("render", matrix=file).code == 2
+    assert files(tmp_path) == before
+
+
+# ---- render -------------------------------------------------------------------------------------------------------
+
+
+def test_render_and_its_check(run: Run, project: Project, tmp_path: Path) -> None:
+    file = project(GOOD).file
+    before = files(tmp_path)
+    ended = run("render", "--check", matrix=file)
+    assert ended.code == 2 and "+FROM ${BASE} AS base" in ended.out
+    assert "3 rendered files are not up to date\n  try: torchpair render" in ended.err
+    assert files(tmp_path) == before, "--check changes nothing"
+
+    ended = run("render", matrix=file)
+    assert ended.code == 0 and ended.err == ""
+    row = "torch2.8.0-cu128-py311"
+    assert sorted(ended.out.split()[1::2]) == ["docker-bake.json", f"{row}/Dockerfile", f"{row}/local.Dockerfile"]
+    assert "docker-bake.json" in files(tmp_path) and not {"build", "reports"} & folders(tmp_path)
+    assert run("render", matrix=file).out == "Every rendered file was up to date.\n"
+    assert run("render", "--check", matrix=file) == Ended(0, "Every rendered file is up to date.\n", "")
+
+
+@pytest.mark.parametrize("name", ["dockerfiles/torch2.8.0-cu128-py311/Dockerfile", "docker-bake.json"])
+def test_drift_is_shown_as_a_diff(run: Run, project: Project, tmp_path: Path, name: str) -> None:
+    file = project(GOOD).file
+    run("render", matrix=file)
+    path = tmp_path / name
+    path.write_text(path.read_text(encoding="utf-8").replace("torchpair", "somebody", 1), encoding="utf-8")
+    ended = run("render", "--check", matrix=file)
+    assert ended.code == 2 and ended.out.startswith(f"--- {name}\n+++ rendered now\n")
+    assert "\n-" in ended.out and "\n+" in ended.out and "1 rendered files" in ended.err
+    path.unlink()
+    assert run("render", "--check", matrix=file).code == 2
+
+
+def test_a_left_over_is_drift_and_goes(run: Run, project: Project, tmp_path: Path) -> None:
+    file = project(GOOD).file
+    run("render", matrix=file)
+    old = tmp_path / "dockerfiles/old/Dockerfile"
+    old.parent.mkdir()
+    old.write_text("FROM x\n", encoding="utf-8")
+    ended = run("render", "--check", matrix=file)
+    assert ended.code == 2 and "-FROM x" in ended.out
+    assert run("render", matrix=file).code == 0 and not old.parent.exists()
+
+
+def test_render_without_the_lock_of_the_tools(run: Run, project: Project) -> None:
+    ended = run("render", matrix=project(GOOD, locks=False).file)
+    assert ended.code == 2 and "try: torchpair lock --tools" in ended.err
+
+
+def test_render_with_a_stale_lock(run: Run, project: Project, tmp_path: Path) -> None:
+    file = project(GOOD).file
+    lock = tmp_path / "locks/torch2.8.0-cu128-py311.txt"
+    lock.write_text(lock.read_text(encoding="utf-8").replace("python 3.11;", "python 3.12;"), encoding="utf-8")
+    ended = run("render", matrix=file)
+    assert ended.code == 2 and f"{lock}: the lock is stale" in ended.err
+    assert "try: torchpair lock torch2.8.0-cu128-py311" in ended.err
+    assert not (tmp_path / "dockerfiles").exists() and not (tmp_path / "docker-bake.json").exists()
+
+
+# ---- lock, plan ---------------------------------------------------------------------------------------------------
+
+
+def test_lock_check(run: Run, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "run", lambda *_, **__: pytest.fail("an index was asked"))
+    file = project(GOOD).file
+    before = files(tmp_path)
+    assert run("lock", "--check", matrix=file) == Ended(0, "torch2.8.0-cu128-py311: locked\n", "")
+    assert files(tmp_path) == before
+    (tmp_path / "locks/torch2.8.0-cu128-py311.txt").unlink()
+    ended = run("lock", "--check", matrix=file)
+    assert (ended.code, ended.out) == (2, "torch2.8.0-cu128-py311: not locked\n")
+    assert "1 of 1 rows are not locked" in ended.err
+
+
+def test_a_lock_that_cannot_be_made(
+    run: Run, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchpair.errors import CommandError
+
+    def fails(*_: object, **__: object) -> str:
+        raise CommandError("uv ended with 2", why="error: no route to the index")
+
+    monkeypatch.setattr(locks, "run", fails)
+    file = project(GOOD).file
+    before = files(tmp_path)
+    ended = run("lock", matrix=file)
+    assert ended.code == 2 and "no route to the index" in ended.err and "Traceback" not in ended.err
+    assert files(tmp_path) == before, "the old lock stays"
+
+
+def test_plan_writes_the_graph_and_its_context(run: Run, project: Project, tmp_path: Path) -> None:
+    ended = run("plan", matrix=project(GOOD).file)
+    assert ended.code == 0 and "docker-bake.json is up to date" in ended.out
+    assert (tmp_path / "build/context/probe.pyz").is_file()
+    targets = json.loads((tmp_path / "docker-bake.json").read_text(encoding="utf-8"))["target"]
+    for target in targets.values():
+        assert (tmp_path / target["context"] / target["dockerfile"]).is_file()
+
+
+# ---- exit codes, imports ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (["healthy"], 0),
+        (["healthy", "healthy"], 0),
+        (["unhealthy"], 1),
+        (["inconclusive"], 3),
+        (["not built"], 3),
+        (["build failed"], 4),
+        (["healthy", "inconclusive"], 3),
+        (["inconclusive", "unhealthy"], 1),
+        (["unhealthy", "healthy"], 1),
+        (["build failed", "unhealthy", "inconclusive", "healthy"], 4),
+        (["healthy", "not built", "unhealthy"], 1),
+        (["something new"], 3),
+        ([], 3),
+    ],
+)
+def test_the_worst_outcome_gives_the_exit_code(verdicts: list[str], code: int) -> None:
+    outcomes = [Outcome("row", "image", "base", None, verdict, 0.0, None, "") for verdict in verdicts]
+    assert factory.exit_code(outcomes) == factory.exit_code(outcomes[::-1]) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["-h"], 0), (["images", "--help"], 0), (["--version"], 0), ([], 2), (["engine"], 2)],
+)
+def test_help(run: Run, arguments: list[str], code: int) -> None:
+    ended = run(*arguments)
+    assert ended.code == code and "torchpair" in ended.out + ended.err
+
+
+def test_help_tells_the_exit_codes(run: Run) -> None:
+    text = " ".join(run("--help").out.split())
+    assert cli.EPILOG in text
+
+
+def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in ("BASE", "GPU")}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    heavy = ("rich", "docker", "jinja2", "yaml", "testcontainers", "packaging", "requests", "junitparser", "uv")
+    code = (
+        "import sys; sys.argv = ['torchpair', '--help']; from torchpair.cli import main; main(); "
+        f"print('LOADED', [m for m in {heavy!r} if m in sys.modules])"
+    )
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.endswith("LOADED []\n"), done.stdout + done.stderr
+
+
+def test_the_real_program_ends_with_2_and_one_message(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text("images: [", encoding="utf-8")
+    done = python("-m", "torchpair.cli", "images", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("torchpair: matrix.yaml:1: not valid YAML\n") and "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["matrix.yaml"]

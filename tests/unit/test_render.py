@@ -1,0 +1,328 @@
+"""Rendered Dockerfiles: what is committed, and what stands in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from torchpair import lock as locks
+from torchpair import render
+from torchpair.resolve import UID, Spec
+from torchpair.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "dockerfiles").glob("*/*Dockerfile"))
+EIGHT = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'
+each_file = pytest.mark.parametrize("file", FILES, ids=[f"{f.parent.name}/{f.name}" for f in FILES])
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction of a Dockerfile: its lines joined, without comments; its heredocs by their word."""
+
+    word: str
+    rest: str
+    heredocs: dict[str, list[str]]
+
+
+def parse(text: str) -> list[Instruction]:
+    """Enough of a Dockerfile parser: comments, continuations, heredocs."""
+    found, lines = [], iter(text.split("\n"))
+    for line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        logical = line
+        while logical.endswith("\\"):
+            following = next(lines)
+            if not following.lstrip().startswith("#"):
+                logical = logical[:-1].rstrip() + " " + following.strip()
+        word, _, rest = logical.partition(" ")
+        heredocs = {}
+        for mark in re.findall(r"<<'?([A-Z]+)'?", rest):
+            heredocs[mark] = body = []
+            while (inside := next(lines)) != mark:
+                body.append(inside)
+        assert re.fullmatch("[A-Z]+", word), line
+        found.append(Instruction(word, rest, heredocs))
+    return found
+
+
+def stages(instructions: list[Instruction]) -> dict[str, list[Instruction]]:
+    """Instructions by stage; those before the first FROM under ""."""
+    found: dict[str, list[Instruction]] = {"": []}
+    for instruction in instructions:
+        if instruction.word == "FROM":
+            name = instruction.rest.partition(" AS ")[2]
+            assert name and name not in found
+            found[name] = []
+        else:
+            found[list(found)[-1]].append(instruction)
+    return found
+
+
+@pytest.fixture
+def committed(shipped: Workspace) -> dict[str, Spec]:
+    """The spec of each committed file, by its path below dockerfiles/."""
+    return {render.file_name(spec): spec for spec in shipped.everywhere()}
+
+
+def spec_of(file: Path, committed: dict[str, Spec]) -> Spec:
+    return committed[file.relative_to(ROOT / "dockerfiles").as_posix()]
+
+
+# ---- what is committed --------------------------------------------------------------------------------------------
+
+
+def test_what_is_committed_is_what_would_be_rendered(shipped: Workspace) -> None:
+    assert shipped.drift() == []
+
+
+def test_every_row_has_a_file_and_every_file_a_row(committed: dict[str, Spec]) -> None:
+    assert [f.relative_to(ROOT / "dockerfiles").as_posix() for f in FILES] == sorted(committed)
+    assert len(FILES) >= 7
+
+
+@each_file
+def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Workspace) -> None:
+    spec = spec_of(file, committed)
+    found = stages(parse(file.read_text(encoding="utf-8")))
+    wheels = ["cuda", "python", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
+    plain = [w for w in wheels if w != "cuda"]
+    assert [*found] == ["", "base", "tools", "venv", *(["wheels"] if "wheels" in wheels else wheels), "image"]
+    copies = [i.rest for i in found["image"] if i.word == "COPY"]
+    assert all(copy.startswith("--link ") for copy in copies)
+    site = f"/opt/venv/lib/python{spec.python}/site-packages"
+    assert copies == [
+        *(
+            ["--link --from=cuda /out/cuda /opt/venv/cuda", f"--link --from=cuda /out/metadata {site}"]
+            if "cuda" in wheels
+            else []
+        ),
+        "--link --from=venv /out/opt /opt",
+        *(f"--link --from={stage} /out/opt /opt" for stage in plain),
+        "--link probe.pyz /opt/torchpair/probe.pyz",
+        "--link <<'SPEC' /opt/torchpair/expect.json",
+    ]
+    assert not [i for i in found["image"] if i.word in ("RUN", "ADD")], "a RUN here would depend on all that is below"
+    assert [i.rest for i in found["image"] if i.word == "USER"] == [f"{UID}:{UID}"]
+    assert [i.rest for i in found[""]] == [f"BASE={spec.image}"]
+
+
+@each_file
+def test_every_locked_wheel_appears_once_in_the_stage_of_its_layer(
+    file: Path, committed: dict[str, Spec], shipped: Workspace
+) -> None:
+    spec = spec_of(file, committed)
+    lock = shipped.lock(spec)
+    found = stages(parse(file.read_text(encoding="utf-8")))
+    given = {name: [line for i in stage for line in i.heredocs.get("LOCK", ())] for name, stage in found.items()}
+    assert given.pop("tools") == [wheel.line for wheel in locks.read_tools(shipped.locks).wheels]
+    lines = [line for stage in given.values() for line in stage]
+    assert sorted(lines) == sorted(wheel.line for wheel in lock.wheels) if lock else not lines
+    for stage, own in given.items():
+        assert own == sorted(own)
+        if own:
+            (run,) = [i for i in found[stage] if i.word == "RUN"]
+            for option in ("--no-deps", "--require-hashes", "--only-binary :all:", f"-r /locks/{stage}.txt"):
+                assert option in run.rest
+    if lock:
+        assert {line.split("==")[0] for line in given["audio"]} <= {
+            "torchaudio",
+            "torchcodec",
+            "soundfile",
+            "cffi",
+            "pycparser",
+        }
+        assert all(line.startswith(("nvidia-", "cuda-toolkit")) and "-none-" in line for line in given["cuda"])
+
+
+@each_file
+def test_packages_of_the_distribution_one_a_line_and_sorted(file: Path, committed: dict[str, Spec]) -> None:
+    text = file.read_text(encoding="utf-8")
+    lists = re.findall(r"apt-get install -y --no-install-recommends \\\n((?:      .*\n)+)", text)
+    assert len(lists) == 2, "base and tools"
+    for block in lists:
+        lines = [line.strip() for line in block.splitlines() if not line.lstrip().startswith("#")]
+        names = [line.removesuffix("\\").strip() for line in lines]
+        assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in names), names
+        assert names == sorted(set(names))
+    first = [line.strip(" \\") for line in lists[0].splitlines() if "#" not in line]
+    assert first == [package.name for package in spec_of(file, committed).apt]
+
+
+@each_file
+def test_labels_and_expectation_say_what_the_spec_says(
+    file: Path, committed: dict[str, Spec], shipped: Workspace
+) -> None:
+    spec = spec_of(file, committed)
+    image = stages(parse(file.read_text(encoding="utf-8")))["image"]
+    (label,) = [i.rest for i in image if i.word == "LABEL"]
+    said = dict(pair.split("=", 1) for pair in shlex.split(label))
+    assert said == render.labels(spec)
+    assert said["org.opencontainers.image.version"] == spec.tag
+    assert said["torchpair.torch"] == spec.torch and said["torchpair.base"] == f"{spec.base}:{spec.distro}"
+    (body,) = [i.heredocs["SPEC"] for i in image if "SPEC" in i.heredocs]
+    lock = shipped.lock(spec)
+    assert json.loads("\n".join(body)) == json.loads(json.dumps(render.expectation(spec, lock)))
+
+
+@each_file
+def test_no_frontend_is_pulled_and_a_banner_stands_first(file: Path, committed: dict[str, Spec]) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert not re.search(r"^#\s*(syntax|escape|check)\s*=", text, re.MULTILINE | re.IGNORECASE)
+    assert text.startswith(f"# {render.BANNER}\n# Row {spec_of(file, committed).name}, base ")
+    assert text.endswith('CMD ["python"]\n') and not re.search(r"[ \t]$|{[{%#]|\r", text, re.MULTILINE)
+
+
+def test_no_address_of_a_package_registry_is_committed() -> None:
+    """A mirror serves as well: names and hashes are enough. The names are put together here, to keep them out of this file too."""
+    hosts = [
+        ".".join(parts)
+        for parts in (("pypi", "org"), ("python" + "hosted", "org"), ("debian", "org"), ("ubuntu", "com"))
+    ]
+    kept = [*FILES, *(ROOT / "locks").iterdir(), ROOT / "docker-bake.json"]
+    assert len(kept) > 8
+    assert [(f.name, host) for f in kept for host in hosts if host in f.read_text(encoding="utf-8")] == []
+
+
+# ---- hadolint -----------------------------------------------------------------------------------------------------
+
+
+def hadolint(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    argv = [str(Path(sys.executable).parent / "hadolint"), "--config", str(ROOT / ".hadolint.yaml"), *arguments]
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_hadolint_finds_nothing() -> None:
+    done = hadolint(*map(str, FILES))
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_hadolint_would_find_something() -> None:
+    done = hadolint("-", stdin="FROM debian:12\nRUN cd /tmp && sudo apt-get install x\n")
+    assert done.returncode == 1 and "DL3004" in done.stdout
+
+
+# ---- rendering ----------------------------------------------------------------------------------------------------
+
+MakeSpec = Callable[..., Spec]
+
+
+def test_rendering_is_deterministic(shipped: Workspace) -> None:
+    specs = shipped.everywhere()
+    first = shipped.rendered(specs)
+    render._environment.cache_clear()
+    assert Workspace(shipped.file).rendered(specs[::-1]) == first
+
+
+def test_a_row_without_a_lock_says_so(spec: MakeSpec, shipped: Workspace) -> None:
+    one = spec('torch: "2.1.0", cuda: "11.8", python: "3.10"')
+    text = render.dockerfile(one, None, locks.read_tools(shipped.locks))
+    assert "# NOT LOCKED:" in text and f"torchpair lock {one.name}" in text
+    wheels = stages(parse(text))["wheels"]
+    assert "\n".join(wheels[0].heredocs["PROJECT"]) + "\n" == locks.project(one)
+    assert "--require-hashes" not in wheels[1].rest
+    (body,) = [i.heredocs["SPEC"] for i in stages(parse(text))["image"] if i.heredocs]
+    assert json.loads(body[0])["lock"] is None
+
+
+def test_a_row_with_a_lock_does_not(spec: MakeSpec, shipped: Workspace) -> None:
+    one = spec(EIGHT)
+    lock = locks.read(one, shipped.locks)
+    assert lock
+    assert "NOT LOCKED" not in render.dockerfile(one, lock, locks.read_tools(shipped.locks))
+
+
+def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, shipped: Workspace) -> None:
+    one = spec('torch: "2.8.0", cuda: cpu, python: "3.11"', "local")
+    wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
+    text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
+    assert [*stages(parse(text))] == ["", "base", "tools", "venv", "torch", "image"]
+    assert "nvidia" not in "".join(i.rest for i in stages(parse(text))["venv"])
+
+
+@pytest.mark.parametrize(("python", "came_from"), [("3.10", "distro"), ("3.11", "uv")])
+def test_where_python_comes_from(spec: MakeSpec, shipped: Workspace, python: str, came_from: str) -> None:
+    one = spec(f'torch: "2.8.0", cuda: "12.8", python: "{python}"')
+    assert one.python_from == came_from
+    text = render.dockerfile(one, None, locks.read_tools(shipped.locks))
+    assert (f"uv python install --no-bin {python}" in text) == (came_from == "uv")
+    assert (f"--python /usr/bin/python{python} /opt/venv" in text) == (came_from == "distro")
+
+
+def test_undefined_names_are_errors() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render._environment().from_string("{{ nothing }}").render()
+
+
+def test_labels_of_a_cpu_row(spec: MakeSpec) -> None:
+    said = render.labels(spec('torch: "2.8.0", cuda: cpu, python: "3.11"'))
+    assert said["org.opencontainers.image.description"] == "torch 2.8.0 and torchaudio 2.8.0, CPU, Python 3.11"
+    assert (said["torchpair.cuda"], said["torchpair.sm"], said["torchpair.min-driver"]) == ("cpu", "none", "none")
+    assert all('"' not in v and "\n" not in v and "$" not in v for v in said.values())
+
+
+def test_architectures_that_nobody_verified_are_not_claimed(spec: MakeSpec) -> None:
+    one = replace(spec(EIGHT), sm=None)
+    assert render.labels(one)["torchpair.sm"] == "unknown"
+    assert render.expectation(one, None)["sm"] is None
+
+
+# ---- files --------------------------------------------------------------------------------------------------------
+
+NEW = {"a/Dockerfile": "FROM x\n", "a/local.Dockerfile": "FROM y\n", "b/Dockerfile": "FROM z\n"}
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {p.relative_to(folder).as_posix(): p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file()}
+
+
+def test_write_creates_changes_and_removes(tmp_path: Path) -> None:
+    folder = tmp_path / "dockerfiles"
+    assert len(render.drift(folder, NEW)) == 3 and not folder.exists()
+    assert render.write(folder, NEW) == list(NEW)
+    assert tree(folder) == NEW and render.drift(folder, NEW) == []
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*Dockerfile")}
+    assert render.write(folder, NEW) == [] and before == {p: p.stat().st_mtime_ns for p in before}
+    (folder / "a/notes.txt").write_text("mine")
+    changed = {"b/Dockerfile": "FROM w\n"}
+    assert len(render.drift(folder, changed)) == 3
+    assert sorted(render.write(folder, changed)) == sorted(NEW)
+    assert tree(folder) == {**changed, "a/notes.txt": "mine"}, "only what was rendered is removed"
+    assert render.write(folder, {}) == ["b/Dockerfile"] and not (folder / "b").exists()
+
+
+def test_several_left_over_folders_go(tmp_path: Path) -> None:
+    many = {f"row{i}/{kind}Dockerfile": "FROM x\n" for i in range(5) for kind in ("", "local.")}
+    render.write(tmp_path, many)
+    assert sorted(render.write(tmp_path, {})) == sorted(many)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"FROM old\n", "-FROM old\n+FROM x"),
+        (b"FROM x\r\n", "only its line ends differ"),
+        (b"FROM x", "only its line ends differ"),
+        (b"FROM \xff\n", "+FROM x"),
+        (b"", "+FROM x"),
+    ],
+)
+def test_drift_sees_every_byte(tmp_path: Path, content: bytes, says: str) -> None:
+    wanted = {"a/Dockerfile": "FROM x\n"}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/Dockerfile").write_bytes(content)
+    (diff,) = render.drift(tmp_path, wanted)
+    assert says in diff and f"{tmp_path.name}/a/Dockerfile" in diff
+    assert render.write(tmp_path, wanted) == ["a/Dockerfile"]
+    assert render.drift(tmp_path, wanted) == []
