@@ -50,10 +50,12 @@ def rows(file: Path, base: str, as_json: bool) -> None:
     )
     for row in found:
         proven = row["proven"]
+        said = f"{proven['verdict']}, {proven['started'][:10]}" if proven else "no"
+        said += "" if row["buildable"] else " (not built yet)"
         table.add_row(
-            row["name"], _from(row["torch"]), _from(row["torchaudio"]), row["torchcodec"] or "-", row["cuda"], row["python"],
-            row["index"], row["min_driver"] or "-", "yes" if row["default"] else "-", "yes" if row["locked"] else "NOT LOCKED",
-            f"{proven['verdict']}, {proven['started'][:10]}" if proven else "no" if row["buildable"] else "no (not built yet)",
+            row["name"], _from(row["torch"]), _from(row["torchaudio"]), row["torchcodec"] or "-", row["cuda"],
+            row["python"], row["index"], row["min_driver"] or "-", "yes" if row["default"] else "-",
+            "yes" if row["locked"] else "NOT LOCKED", said,
         )  # fmt: skip
     console().print(table)
 
@@ -71,8 +73,11 @@ def _specs(workspace: Workspace, base: str) -> list[Spec]:
     for row in workspace.rows:
         try:
             specs.append(resolve(row, workspace.facts, base))
-        except ResolveError:
-            specs.append(resolve(row, workspace.facts, "local" if base == "nvidia" else "nvidia"))
+        except ResolveError as refused:
+            try:
+                specs.append(resolve(row, workspace.facts, "local" if base == "nvidia" else "nvidia"))
+            except ResolveError:
+                raise refused from None
     return specs
 
 
@@ -118,6 +123,10 @@ def explain(
     if (name is None) == (torch is None):
         raise TorchpairError(
             "name a row, or a --torch", remedy="torchpair explain --torch 2.8.0 --cuda 12.8 --python 3.11"
+        )
+    if name and (cuda or python or torchaudio or from_source or sm):
+        raise TorchpairError(
+            "a row has its CUDA, Python and all else in the matrix", remedy="ask with --torch for another combination"
         )
     facts = facts_data.load()
     if torch is not None:

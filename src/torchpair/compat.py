@@ -86,6 +86,12 @@ RULES: dict[str, Rule] = {
         ),
         Rule("numpy", "Wheels before 2.3 were built against numpy 1 and need it.", ("builder-2.2", "builder-2.3")),
         Rule("image-exists", "The base image must be published for this CUDA.", ("cog", "cog-3016", "dockerfiles")),
+        Rule(
+            "distro-known",
+            "A row's distribution must be one that the facts describe, and that its base can be.",
+            ("general",),
+        ),
+        Rule("cuda-known", "A row's CUDA must be of a major whose lowest driver is known.", ("nvidia-notes",)),
         Rule("local-python", "The local base is a Debian, and its own Python is the image's.", ("general",)),
         Rule("glibc", "The base's glibc must be as new as the wheel's tag promises to need.", ("wheels", "general")),
         Rule(
@@ -113,7 +119,11 @@ RULES: dict[str, Rule] = {
             "A torch that is not an official wheel needs a torchaudio compiled against it.",
             ("audio-setup",),
         ),
-        Rule("source-torch", "torch itself compiles with the CUDA that its release was made for.", ("torch-arch",)),
+        Rule(
+            "source-torch",
+            "torch itself compiles with the CUDA, and for the GPUs, that its release was made for.",
+            ("torch-arch",),
+        ),
         Rule("base-image", "A torch that the base has already needs a base that is named.", ()),
         Rule(
             "driver-floor",
@@ -140,8 +150,9 @@ def problems(candidate: Candidate, facts: Facts) -> tuple[Problem, ...]:
     """Every rule that the candidate breaks, in the order of RULES."""
     return tuple(
         Problem(RULES[rule_id], key, detail, remedy)
-        for rule_id, predicate in _PREDICATES.items()
-        for key, detail, remedy in predicate(candidate, facts)
+        for rule_id in RULES
+        if rule_id in _PREDICATES
+        for key, detail, remedy in _PREDICATES[rule_id](candidate, facts)
     )
 
 
@@ -151,14 +162,20 @@ def covers(compiled: tuple[str, ...], wanted: str) -> bool:
     Machine code runs on the same major and a minor at least as new; PTX ("12.0+PTX") also on anything newer.
     https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
     """
-    major, minor = (int(x) for x in wanted.rstrip("af").removesuffix("+PTX").split("."))
+    major, minor = _numbers(wanted)
     for arch in compiled:
-        a_major, a_minor = (int(x) for x in arch.rstrip("af").removesuffix("+PTX").split("."))
+        a_major, a_minor = _numbers(arch)
         if a_major == major and a_minor <= minor:
             return True
         if arch.endswith("+PTX") and (a_major, a_minor) <= (major, minor):
             return True
     return False
+
+
+def _numbers(sm: str) -> tuple[int, int]:
+    """ "9.0a+PTX" -> (9, 0)."""
+    major, minor = sm.removesuffix("+PTX").rstrip("af").split(".")
+    return int(major), int(minor)
 
 
 def serves(compiled: tuple[str, ...], wanted: str, cuda: str, facts: Facts) -> bool:
@@ -206,7 +223,15 @@ def _source_abi(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | No
 
 @_rule("source-tag")
 def _source_tag(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.row.torchaudio.origin != "source" or c.row.torchaudio.ref or c.row.torch.version is None:
+    if c.row.torchaudio.origin != "source" or c.row.torchaudio.ref:
+        return
+    if c.row.torch.version is None:
+        if c.row.torchaudio.version is None:
+            yield (
+                "torch",
+                "nobody says which torch the base has",
+                "torch: {from: base, version: ...}, or a ref for torchaudio",
+            )
         return
     lines = source.lines_for(c.row.torch.version, source.load())
     wanted = c.row.torchaudio.version
@@ -263,6 +288,14 @@ def _source_torch(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | 
     if c.row.torch.origin != "source" or c.row.torch.version is None:
         return
     line = source.load().torch.get(source.minor(c.row.torch.version) or "")
+    if line and line.max_sm and c.tag != "cpu":
+        for sm in c.row.sm:
+            if _numbers(sm) > _numbers(line.max_sm):
+                yield (
+                    "sm",
+                    f"the build of torch {c.row.torch.version} does not know compute capability {sm}",
+                    f"compute capabilities up to {line.max_sm}, or a newer torch",
+                )
     if (
         line
         and c.tag != "cpu"
@@ -388,8 +421,8 @@ def _cuda_equality(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str |
         shown = ", ".join(cuda_family(t) for t in served)
         yield (
             "cuda",
-            f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there is built "
-            f"with CUDA {shown}: import torchaudio raises RuntimeError",
+            f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there is "
+            f"built with CUDA {shown}: import torchaudio raises RuntimeError",
             "take a torch of the same CUDA, or compile torchaudio: torchaudio: {from: source}",
         )
 
@@ -451,8 +484,8 @@ def _torchcodec_pair(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str
     elif Version(c.torch.version) >= CODEC_SINCE and not c.row.torchcodec.version:
         yield (
             "torchcodec",
-            f"no torchcodec on PyPI fits torch {c.torch.version}, CUDA {c.row.cuda}, Python {c.row.python} on {c.row.arch}, "
-            "and without one torchaudio.load raises ImportError",
+            f"no torchcodec on PyPI fits torch {c.torch.version}, CUDA {c.row.cuda}, Python {c.row.python} on "
+            f"{c.row.arch}, and without one torchaudio.load raises ImportError",
             None,
         )
 
@@ -468,9 +501,24 @@ def _image_exists(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | 
         yield "distro", f"nvidia/cuda {c.toolkit.version} is not published for {c.row.distro}", f"published for: {has}"
 
 
+@_rule("distro-known")
+def _distro_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    family = {"nvidia": "ubuntu", "local": "debian"}.get(c.base)
+    fitting = ", ".join(d.name for d in facts.distros.values() if family in (None, d.family))
+    if c.row.distro and (c.distro is None or family not in (None, c.distro.family)):
+        yield "distro", f"{c.row.distro} is not a distribution of the base {c.base}", f"its distributions: {fitting}"
+
+
+@_rule("cuda-known")
+def _cuda_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.tag != "cpu" and c.row.cuda.split(".")[0] not in facts.driver:
+        known = ", ".join(facts.driver)
+        yield "cuda", f"CUDA {c.row.cuda} is of a major that the facts do not know", f"known majors: {known}"
+
+
 @_rule("local-python")
 def _local_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.base != "local":
+    if c.base != "local" or (c.row.distro and (c.distro is None or c.distro.family != "debian")):
         return
     fitting = [d for d in facts.distros.values() if d.family == "debian"]
     has = ", ".join(f"{d.python} ({d.name})" for d in fitting)

@@ -139,15 +139,26 @@ def to_json(e: Explanation, facts: Facts) -> dict[str, Any]:
 
 def yaml_row(spec: Spec) -> str:
     """The line of matrix.yaml that asks for a spec."""
-    torch = f'"{spec.torch}"' if spec.torch_from == "wheel" else f'{{version: "{spec.torch}", from: {spec.torch_from}}}'
-    parts = [f"torch: {torch}", f'cuda: "{spec.cuda}"', f'python: "{spec.python}"']
-    if spec.torchaudio_from == "source":
-        parts.append("torchaudio: {from: source}")
-    if spec.arch != "x86_64":
-        parts.append(f"arch: {spec.arch}")
-    if spec.row.sm:
-        parts.append("sm: [" + ", ".join(f'"{sm}"' for sm in spec.row.sm) + "]")
+    row = spec.row
+    parts = [f"torch: {_yaml_package(row.torch)}", f'cuda: "{row.cuda}"', f'python: "{row.python}"']
+    if row.torchaudio != Package():
+        parts.append(f"torchaudio: {_yaml_package(row.torchaudio)}")
+    if row.torchcodec != Package():
+        parts.append(f"torchcodec: {_yaml_package(row.torchcodec)}")
+    for key, value in (("base", row.base), ("distro", row.distro), ("index", row.index)):
+        parts += [f'{key}: "{value}"'] if value else []
+    if row.arch != "x86_64":
+        parts.append(f"arch: {row.arch}")
+    if row.sm:
+        parts.append("sm: [" + ", ".join(f'"{sm}"' for sm in row.sm) + "]")
     return "- {" + ", ".join(parts) + "}"
+
+
+def _yaml_package(package: Package) -> str:
+    if package.origin == "wheel":
+        return f'"{package.version}"'
+    keys = (("version", package.version), ("ref", package.ref))
+    return "{" + "".join(f'{key}: "{value}", ' for key, value in keys if value) + f"from: {package.origin}}}"
 
 
 def lines(e: Explanation, facts: Facts) -> list[str]:

@@ -371,6 +371,10 @@ class _Reader:
             )
         return Package(version=values.get("version"), origin=origin, ref=values.get("ref"))
 
+    def wheel(self, node: yaml.Node, key: str) -> Package:
+        """A package that comes as a wheel only."""
+        return Package(version=self.text(node, key, VERSION))
+
     def mirrors(self, root: yaml.Node | None) -> dict[str, Mirror]:
         if not isinstance(root, yaml.MappingNode):
             return {}
@@ -382,16 +386,24 @@ class _Reader:
                 block,
                 "mirrors",
                 f"expected names and mirrors, found {_kind(block)}",
-                None,
+                "each mirror has a name",
                 "mirrors: {cn: {pypi: ...}}",
             )
         found = {}
         for name_node, value in block.value:
             if not isinstance(name_node, yaml.ScalarNode):
-                self.fail(name_node, "mirrors", "a mirror without a name", None, "mirrors: {cn: {pypi: ...}}")
+                self.fail(
+                    name_node,
+                    "mirrors",
+                    "a mirror without a name",
+                    "each mirror has a name",
+                    "mirrors: {cn: {pypi: ...}}",
+                )
             name = self.text(name_node, "mirrors", NAME)
             if name in found:
-                self.fail(name_node, f"mirrors.{name}", "the same mirror twice", None, "keep one")
+                self.fail(
+                    name_node, f"mirrors.{name}", "the same mirror twice", "a name stands for one mirror", "keep one"
+                )
             pairs = self.mapping(value, f"mirrors.{name}", tuple(MIRROR_KEYS))
             values = {
                 key: self.text(node, f"mirrors.{name}.{key}", MIRROR_KEYS[key]).rstrip("/")
@@ -417,6 +429,7 @@ class _Reader:
                 "there is nothing to build",
                 "add images: with a list of rows",
             )
+        self.mirrors(root)  # a mistake there is said at once, not when a mirror is asked for
         images = top["images"][1]
         if not isinstance(images, yaml.SequenceNode):
             self.fail(
@@ -502,7 +515,7 @@ class _Reader:
                 )
         common: dict[str, Any] = {
             "torchaudio": get("torchaudio", self.package, Package()),
-            "torchcodec": get("torchcodec", self.package, Package()),
+            "torchcodec": get("torchcodec", self.wheel, Package()),
             "base": get("base", plain(BASE), None),
             "distro": get("distro", plain(DISTRO), None),
             "index": get("index", plain(one_of("pypi", "pytorch")), None),

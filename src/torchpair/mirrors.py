@@ -1,4 +1,4 @@
-"""A mirror -> what each download is told: build arguments, image references, indexes. Pure, but for `from_environment`."""
+"""A mirror -> what each download is told: build arguments, image references, indexes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ def from_environment(mirror: Mirror) -> Mirror:
 
 def image(reference: str, mirror: Mirror) -> str:
     """An image of Docker Hub behind a mirror's registry; other registries' images stay."""
-    first = reference.split("/")[0]
-    elsewhere = "/" in reference and ("." in first or ":" in first or first == "localhost")
+    short = reference.removeprefix("docker.io/")
+    first = short.split("/")[0]
+    elsewhere = "/" in short and ("." in first or ":" in first or first == "localhost")
     if mirror.registry is None or elsewhere or reference.startswith("torchpair-base:"):
         return reference
-    return f"{mirror.registry}/{reference if '/' in reference else 'library/' + reference}"
+    return f"{mirror.registry}/{short if '/' in short else 'library/' + short}"
 
 
 def build_arguments(spec: Spec, mirror: Mirror) -> dict[str, str]:

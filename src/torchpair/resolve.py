@@ -12,7 +12,7 @@ from packaging.version import Version
 from torchpair import compat, source
 from torchpair.errors import ResolveError
 from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family, cuda_tag
-from torchpair.matrix import Row
+from torchpair.matrix import Row, named
 
 # The variant indexes of PyTorch: https://pytorch.org/get-started/previous-versions/
 PYTORCH_INDEX = "https://download.pytorch.org/whl"
@@ -148,6 +148,7 @@ def resolve(row: Row, facts: Facts, base: str = "nvidia") -> Spec:
 
 
 def refusal(row: Row, broken: tuple[compat.Problem, ...]) -> ResolveError:
+    """The first of the rules that refuse a row, as an error; there is at least one."""
     first = broken[0]
     more = f" ({len(broken) - 1} more rules refuse it)" if len(broken) > 1 else ""
     return ResolveError(
@@ -246,7 +247,8 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
     ref = _ref(row)
     # Even `force` cannot build what has no name: these must be known to write a Dockerfile at all.
     known = c.torch is not None and c.index is not None if row.torch.origin == "wheel" else True
-    if c.distro is None or not known or (c.torchaudio is None and ref is None):
+    driver = c.tag == "cpu" or row.cuda.split(".")[0] in facts.driver
+    if c.distro is None or not known or not driver or (c.torchaudio is None and ref is None):
         raise refusal(row, broken)
     kind = c.base if c.base in ("nvidia", "local") else "image"
     python_from = "distro" if c.distro.python == row.python else "uv"
@@ -301,11 +303,12 @@ def _tag(c: compat.Candidate) -> str:
         parts[0] += "src"
     if row.torchaudio.origin == "source":
         parts.insert(1, f"audio{c.torchaudio.version if c.torchaudio else _ref(row)}src")
-    elif c.torch and c.torchaudio and c.torchaudio.version != c.torch.torchaudio[0]:
-        parts.insert(1, f"audio{c.torchaudio.version}")
+    elif row.torchaudio.version:
+        parts.insert(1, f"audio{row.torchaudio.version}")
     if row.arch != "x86_64":
         parts.append(row.arch)
-    if not row.name.startswith("torch" + torch):
+    # A name that is not the one a row gets by itself stands for something that the rest of the tag does not say.
+    if row.name != named(row).name:
         parts.append(row.name)
     return "-".join([*parts, c.distro.name])
 
@@ -314,19 +317,20 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
     assert c.distro is not None
     row = c.row
     toolkit = f", the newest toolkit of CUDA {row.cuda} that is published" if kind == "nvidia" and c.toolkit else ""
+    ref, numpy, base_rule = _ref(row), _numpy(c), "image-exists" if kind == "nvidia" else None
     sm = compat.compiled_sm(c)
     cuda = "a CPU build needs no driver" if min_driver is None else f"the lowest of CUDA {row.cuda.split('.')[0]}"
     return (
         Decision("torch", row.torch.version or "as the base has it", "wheel-cuda", _why_torch(c)),
         Decision(
             "torchaudio",
-            f"{c.torchaudio.version if c.torchaudio else _ref(row)}" + (f", compiled from {_ref(row)}" if _ref(row) else ""),
+            f"{c.torchaudio.version if c.torchaudio else ref}" + (f", compiled from {ref}" if ref else ""),
             _torchaudio_rule(c),
             _why_torchaudio(c),
         ),
         Decision("torchcodec", c.torchcodec.version if c.torchcodec else "none", "torchcodec-pair", _why_torchcodec(c)),
-        Decision("numpy", _numpy(c) or "any", "numpy", "torch was built against numpy 1" if _numpy(c) else "built against numpy 2: either major works"),
-        Decision("base", _image(c, kind), "image-exists" if kind == "nvidia" else None, f"{kind}: {c.distro.name}{toolkit}"),
+        Decision("numpy", numpy or "any", "numpy", f"built against numpy {'1' if numpy else '2: either major works'}"),
+        Decision("base", _image(c, kind), base_rule, f"{kind}: {c.distro.name}{toolkit}"),
         Decision(
             "python",
             f"{row.python} from {python_from}",
@@ -349,7 +353,8 @@ def _why_torch(c: compat.Candidate) -> str:
         return f"from {c.row.torch.origin}, as the row says"
     if c.index == "pypi":
         return f"from PyPI, whose one CUDA of torch {c.torch.version} is {cuda_family(c.tag)}"
-    return f"from PyTorch's own index: PyPI's one CUDA of torch {c.torch.version} is {cuda_family(c.torch.pypi[c.row.arch])}"
+    there = cuda_family(c.torch.pypi[c.row.arch])
+    return f"from PyTorch's own index: PyPI's one CUDA of torch {c.torch.version} is {there}"
 
 
 def _torchaudio_rule(c: compat.Candidate) -> str:

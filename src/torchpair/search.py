@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -82,6 +84,8 @@ def nearest(row: Row, facts: Facts, base: str, most: int = 3) -> list[Option]:
         options += _resolving([compiled], facts, where, row, "compile torchaudio")
     if row.sm and not options:
         options += _resolving(from_source(row.sm, row.arch, row.python, facts), facts, where, row, "compile torch")
+    if not options:  # no one build serves all these GPUs: those that serve most of them
+        options = [_lacking(row, spec, facts) for spec in satisfiable(facts, row.arch, where)]
     options.sort(key=lambda o: (o.distance, [-n for n in Version(o.spec.torch).release], o.spec.index != "pypi"))
     best: list[Option] = []
     for option in options:
@@ -89,6 +93,11 @@ def nearest(row: Row, facts: Facts, base: str, most: int = 3) -> list[Option]:
         if all((option.spec.torch, option.spec.cuda) != (b.spec.torch, b.spec.cuda) for b in best):
             best.append(option)
     return best[:most]
+
+
+def _lacking(row: Row, spec: Spec, facts: Facts) -> Option:
+    without = tuple(f"no code for {sm}" for sm in row.sm if not covered(spec, sm, facts))
+    return Option(spec, (*without, *_changes(row, spec)), 20.0 * len(without) + _distance(row, spec))
 
 
 def _resolving(rows: list[Row], facts: Facts, base: str, asked: Row, what: str) -> list[Option]:
@@ -132,7 +141,8 @@ def _distance(row: Row, spec: Spec) -> float:
         if match is None:
             far += 5
         else:
-            minors = abs(Version(match).release[1] - Version(spec.torch).release[1])
+            (old_major, old_minor), (new_major, new_minor) = (Version(v).release[:2] for v in (match, spec.torch))
+            minors = abs(20 * (old_major - new_major) + old_minor - new_minor)  # 1.13 was the last before 2.0
             far += 0.5 if minors == 0 else min(minors, 9.0)
     if row.cuda != spec.cuda:
         if "cpu" in (row.cuda, spec.cuda):
@@ -141,8 +151,8 @@ def _distance(row: Row, spec: Spec) -> float:
             old, new = Version(row.cuda), Version(spec.cuda)
             far += 1.0 if old.major == new.major else 3.0
     if row.python != spec.python:
-        old_minor, new_minor = (int(p.removesuffix("t").split(".")[1]) for p in (row.python, spec.python))
-        far += abs(old_minor - new_minor) + (0.5 if row.python.endswith("t") != spec.python.endswith("t") else 0)
+        old_python, new_python = (int(p.removesuffix("t").split(".")[1]) for p in (row.python, spec.python))
+        far += abs(old_python - new_python) + (0.5 if row.python.endswith("t") != spec.python.endswith("t") else 0)
     return far
 
 
@@ -161,10 +171,10 @@ def driver_needed(spec: Spec, sms: tuple[str, ...], facts: Facts) -> str | None:
     lowest = max([spec.min_driver, *(knows for sm in sms if (knows := driver_of_gpu(sm, facts)))], key=Version)
     machine_code = tuple(sm for sm in spec.sm or () if not sm.endswith("+PTX"))
     also = tuple(sm.removesuffix("+PTX") for sm in spec.sm or () if sm.endswith("+PTX"))
-    toolkit = facts.newest_toolkit(spec.cuda)
-    if all(compat.covers(machine_code + also, sm) for sm in sms) or toolkit is None or toolkit.toolkit_driver is None:
+    if all(compat.covers(machine_code + also, sm) for sm in sms):
         return lowest
-    return max(lowest, toolkit.toolkit_driver, key=Version)
+    own = [t.toolkit_driver for t in facts.toolkits.values() if t.family == spec.cuda and t.toolkit_driver]
+    return max([lowest, *own], key=Version)
 
 
 def driver_of_gpu(sm: str, facts: Facts) -> str | None:
@@ -182,7 +192,7 @@ def solve(wish: Wish, facts: Facts, base: str = "nvidia", most: int = 5) -> list
         for spec in satisfiable(facts, wish.arch, base)
         if (wish.python in (None, spec.python))
         and (wish.cuda in (None, spec.cuda))
-        and (not wish.sm or all(covered(spec, sm, facts) for sm in wish.sm))
+        and (spec.cuda == "cpu" or all(covered(spec, sm, facts) for sm in wish.sm))
         and _driver_does(wish, spec, facts)
         # Who names a GPU or a driver wants the GPU used.
         and (spec.cuda != "cpu" or wish.cuda == "cpu" or not (wish.sm or wish.driver))
@@ -211,7 +221,7 @@ def _rank(wish: Wish) -> Callable[[Spec], tuple[object, ...]]:
         use = GPT_SOVITS.index(spec.torch) if wish.profile == "gpt-sovits" else 0
         cpu = spec.cuda == "cpu"
         cuda = (0, 0) if cpu else Version(spec.cuda).release
-        # A GPU that is there is used; then the newest torch; then PyPI, whose wheels everybody can get; the Python last:
+        # A GPU that is there is used; then the newest torch; then PyPI, whose wheels all can get; the Python last:
         # 3.11 and 3.12 have wheels of everything.
         python = {"3.12": 0, "3.11": 1, "3.13": 2, "3.10": 3}.get(spec.python, 4)
         torch = tuple(-n for n in Version(spec.torch).release)
@@ -226,18 +236,13 @@ def gpu(text: str) -> tuple[str, str | None]:
     Raises TorchpairError for a name that is not known.
     """
     plain = " ".join(text.lower().replace("_", " ").replace("-", " ").split())
-    digits = plain.removeprefix("sm").strip()
-    if (
-        digits.replace(".", "").isdigit()
-        and (plain.startswith("sm") or "." in digits)
-        and len(digits.replace(".", "")) >= 2
-    ):
-        joined = digits.replace(".", "")
-        return f"{int(joined[:-1])}.{joined[-1]}", None
+    number = re.fullmatch(r"(?:sm ?(\d{1,2})\.?|(\d{1,2})\.)(\d)", plain, re.ASCII)
+    if number:
+        return f"{int(number[1] or number[2])}.{number[3]}", None
     for word in ("nvidia", "geforce", "tesla", "quadro"):
         plain = plain.replace(word, "").strip()
     gpus = source.load().gpus
-    match = max((g for g in gpus.values() if plain.startswith(g.name.lower())), key=lambda g: len(g.name), default=None)
+    match = max((g for g in gpus.values() if _is(g.name.lower(), plain)), key=lambda g: len(g.name), default=None)
     if match is None:
         raise TorchpairError(
             f"no GPU {text!r} is known",
@@ -247,17 +252,28 @@ def gpu(text: str) -> tuple[str, str | None]:
     return match.sm, match.arch
 
 
+def _is(name: str, gpu: str) -> bool:
+    """Whether a GPU goes by a name of the table: "a10" is the A10G too, and not the A1000.
+
+    "rtx 50" is the RTX 5090, and not the RTX 5000 Ada, which is of another generation.
+    """
+    names = [name, name.removesuffix("00") + "[1-9]0"] if re.match("[gr]tx ", name) else [name]
+    return any(re.match(one.replace(" ", " ?") + r"(?!\d)", gpu) for one in names)
+
+
 def relaxed(wish: Wish, facts: Facts, base: str, most: int = 3) -> list[tuple[Spec, tuple[str, ...]]]:
     """What would fit if one thing were otherwise, for a wish that nothing fits: never nothing."""
     found: list[tuple[Spec, tuple[str, ...]]] = []
+    anything = replace(wish, python=None, cuda=None, profile=None, driver=None)
     for change, words in (
         (replace(wish, python=None), "another Python"),
         (replace(wish, cuda=None), "another CUDA"),
         (replace(wish, profile=None), f"not for {wish.profile}"),
         (replace(wish, driver=None), "a newer driver"),
         (replace(wish, python=None, cuda=None, profile=None), "another Python or CUDA"),
+        (anything, "another Python or CUDA"),
     ):
-        if change == wish:
+        if change == wish or (found and change == anything):
             continue
         for spec in solve(change, facts, base, most=1):
             driver = driver_needed(spec, wish.sm, facts)
@@ -265,13 +281,16 @@ def relaxed(wish: Wish, facts: Facts, base: str, most: int = 3) -> list[tuple[Sp
             if all(spec != old for old, _ in found):
                 found.append((spec, (words, *more)))
     if not found:
-        python = wish.python or "3.12"
+        python = wish.python or ("3.13" if base == "local" else "3.12")
+        compiled = []
         for row in from_source(wish.sm, wish.arch, python, facts):
-            try:
-                found.append((resolve(named(row), facts, base), ("torch and torchaudio compiled from source",)))
-                break
-            except ResolveError:
-                continue
+            with suppress(ResolveError):
+                compiled.append(resolve(named(row), facts, base))
+        compiled.sort(key=lambda s: (not _driver_does(wish, s, facts), wish.cuda not in (None, s.cuda)))
+        for spec in compiled[:1]:
+            driver = driver_needed(spec, wish.sm, facts)
+            more = () if _driver_does(wish, spec, facts) else (f"driver {driver} or newer",)
+            found.append((spec, ("torch and torchaudio compiled from source", *more)))
     if not found:  # nothing serves these GPUs, from source neither: the CPU does
         cpu = solve(Wish(arch=wish.arch, cuda="cpu", python=wish.python), facts, base, most=1)
         found += [

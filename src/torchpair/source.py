@@ -13,7 +13,7 @@ from packaging.version import Version
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # A pre-release torch of a vendor: 2.2.0a0+81ea7a4, 2.6.0a0+ecf3bae40a.nv25.01. Only the start says what it is.
-_TORCH = re.compile(r"(\d+)\.(\d+)\.(\d+)(a0|b\d+|rc\d+|\.dev\d+)?(?:\+.*)?")
+_TORCH = re.compile(r"(\d+)\.(\d+)\.(\d+)(a0|b\d+|rc\d+|\.dev\d+)?(?:\+.*)?", re.ASCII)
 
 
 @dataclass(frozen=True)

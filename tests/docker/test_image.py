@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 from docker import DockerClient
 from uv import find_uv_bin
 
-from .conftest import EIGHT, FOURTEEN
+from .conftest import EIGHT, FOURTEEN, ROOT
 
 IMPORT = ["python", "-c", "import torch, torchaudio; print(torch.__version__, torchaudio.__version__)"]
 
@@ -123,3 +126,30 @@ def test_the_probe_in_the_image_runs_by_itself(report: dict[str, Any]) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert {check["id"]: check["status"] for check in answer["checks"]}["pair.lock"] == "pass"
+
+
+def test_the_probe_finds_what_is_wrong_inside(client: DockerClient, report: dict[str, Any], tmp_path: Path) -> None:
+    """tests/inside runs where a real torch is: its sabotaged operators and files must be found there."""
+    # pytest and what it needs are pure Python: the host's serve any Python of an image.
+    for name in ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments"):
+        origin = importlib.util.find_spec(name)
+        assert origin and origin.origin
+        source = Path(origin.origin)
+        if source.name == "__init__.py":
+            shutil.copytree(source.parent, tmp_path / name)
+        else:
+            shutil.copy(source, tmp_path)
+    volumes = {
+        str(tmp_path): {"bind": "/tests/packages", "mode": "ro"},
+        str(ROOT / "src" / "torchpair" / "probe"): {"bind": "/tests/src/torchpair/probe", "mode": "ro"},
+        str(ROOT / "tests" / "inside"): {"bind": "/tests/inside", "mode": "ro"},
+    }
+    # `|| true`: a failure is told by what it prints, which an exit code would swallow.
+    pytest_inside = "python -m pytest -q -p no:cacheprovider --rootdir=/tests/inside /tests/inside 2>&1 || true"
+    command = ["sh", "-c", pytest_inside]
+    paths = {"PYTHONPATH": "/tests/packages:/tests/src"}
+    out = run(client, report, command, volumes=volumes, environment=paths, network_mode="none", user="0")
+    passed = re.search(r"(\d+) passed", out)
+    assert passed and int(passed[1]) >= 10, out
+    assert "skipped" not in out
+    assert "failed" not in out, out

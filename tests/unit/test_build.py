@@ -17,6 +17,7 @@ import requests.exceptions
 
 from torchpair import build, plan
 from torchpair.build import Steps
+from torchpair.matrix import Mirror
 from torchpair.resolve import Spec
 from torchpair.workspace import Workspace
 
@@ -269,7 +270,7 @@ def images(tmp_path: Path) -> Images:
     """Runs build.images with a script for buildx and a function for the engine's images."""
 
     def run(
-        specs: list[Spec], script: str, held: Callable[[str], Any], jobs: int = 2
+        specs: list[Spec], script: str, held: Callable[[str], Any], jobs: int = 2, **other: Any
     ) -> tuple[list[build.Built], Heard]:
         def get(reference: str) -> SimpleNamespace:
             found = held(reference)
@@ -282,7 +283,7 @@ def images(tmp_path: Path) -> Images:
             buildx=("sh", "-c", script, "buildx"), client=lambda *_: client, env=lambda: {"PATH": "/usr/bin:/bin"}
         )
         heard = Heard()
-        return build.images(engine, specs, tmp_path, tmp_path / "logs", heard, jobs), heard  # type: ignore[arg-type]
+        return build.images(engine, specs, tmp_path, tmp_path / "logs", heard, jobs, **other), heard  # type: ignore[arg-type]
 
     return run
 
@@ -307,12 +308,12 @@ def test_a_row_that_fails_takes_no_other_with_it(spec: Callable[..., Spec], imag
 
 
 def test_the_mirror_of_pythons_is_handed_on_only_where_uv_brings_the_python(
-    spec: Callable[..., Spec], images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: Callable[..., Spec], images: Images, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", "https://mirror.example/python")
+    mirror = Mirror("m", python="https://mirror.example/python")
     specs = [spec(TWO[0]), spec('torch: "2.8.0", cuda: "12.8", python: "3.10"')]
     assert [s.python_from for s in specs] == ["uv", "distro"]
-    images(specs, 'for last; do :; done; echo "$@" > $last', lambda reference: "sha256:1")
+    images(specs, 'for last; do :; done; echo "$@" > $last', lambda reference: "sha256:1", mirror=mirror)
     texts = [(tmp_path / plan.target(s)).read_text(encoding="utf-8") for s in specs]
     assert "*.args.UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" in texts[0]
     assert "MIRROR" not in texts[1]

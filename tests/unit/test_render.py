@@ -184,7 +184,7 @@ def test_no_frontend_is_pulled_and_a_banner_stands_first(file: Path, committed: 
 
 
 def test_no_address_of_a_package_registry_is_committed() -> None:
-    """A mirror serves as well: names and hashes are enough. The names are put together here, to keep them out of this file too."""
+    """Names and hashes are enough, on any mirror. The hosts are put together here, to keep them out of this file."""
     hosts = [
         ".".join(parts)
         for parts in (("pypi", "org"), ("python" + "hosted", "org"), ("debian", "org"), ("ubuntu", "com"))

@@ -233,9 +233,7 @@ def _toolkit(version: str, e: Mapping[str, Any]) -> Toolkit:
 
 
 def _distro(name: str, e: Mapping[str, Any]) -> Distro:
-    return Distro(
-        name, e["family"], e["version"], e["codename"], e["glibc"], e["python"], e["ffmpeg"], e["source"]
-    )  # fmt: skip
+    return Distro(name, e["family"], e["version"], e["codename"], e["glibc"], e["python"], e["ffmpeg"], e["source"])
 
 
 def _document(text: str, path: Path, schema: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 torch: Any = pytest.importorskip("torch")
 torchaudio: Any = pytest.importorskip("torchaudio")
 
-from torchpair.probe import cuda, dsp, reference, runner, sound  # noqa: E402
+from torchpair.probe import cuda, dsp, fileio, pair, reference, runner, sound  # noqa: E402, F401
 from torchpair.probe.context import Context  # noqa: E402
 from torchpair.probe.registry import REGISTRY, within  # noqa: E402
 
