@@ -162,7 +162,7 @@ COPY --link --from=torch /out/opt /opt
 COPY --link --from=audio /out/opt /opt
 COPY --link probe.pyz /opt/torchpair/probe.pyz
 COPY --link <<'SPEC' /opt/torchpair/expect.json
-{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.4.5.8", "nvidia-cuda-cupti-cu12": "12.4.127", "nvidia-cuda-nvrtc-cu12": "12.4.127", "nvidia-cuda-runtime-cu12": "12.4.127", "nvidia-cudnn-cu12": "9.1.0.70", "nvidia-cufft-cu12": "11.2.1.3", "nvidia-curand-cu12": "10.3.5.147", "nvidia-cusolver-cu12": "11.6.1.9", "nvidia-cusparse-cu12": "12.3.1.170", "nvidia-nccl-cu12": "2.21.5", "nvidia-nvjitlink-cu12": "12.4.127", "nvidia-nvtx-cu12": "12.4.127", "pip": "26.3", "pycparser": "3.12", "soundfile": "0.14.0", "sympy": "1.13.1", "torch": "2.5.1", "torchaudio": "2.5.1", "triton": "3.1.0", "typing-extensions": "4.16.0"}, "sm": ["5.0", "6.0", "7.0", "7.5", "8.0", "8.6", "9.0+PTX"], "versions": {"cuda": "12.4", "python": "3.11", "torch": "2.5.1", "torchaudio": "2.5.1", "torchcodec": null}}
+{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.4.5.8", "nvidia-cuda-cupti-cu12": "12.4.127", "nvidia-cuda-nvrtc-cu12": "12.4.127", "nvidia-cuda-runtime-cu12": "12.4.127", "nvidia-cudnn-cu12": "9.1.0.70", "nvidia-cufft-cu12": "11.2.1.3", "nvidia-curand-cu12": "10.3.5.147", "nvidia-cusolver-cu12": "11.6.1.9", "nvidia-cusparse-cu12": "12.3.1.170", "nvidia-nccl-cu12": "2.21.5", "nvidia-nvjitlink-cu12": "12.4.127", "nvidia-nvtx-cu12": "12.4.127", "pip": "26.3", "pycparser": "3.12", "soundfile": "0.14.0", "sympy": "1.13.1", "torch": "2.5.1", "torchaudio": "2.5.1", "triton": "3.1.0", "typing-extensions": "4.16.0"}, "sm": ["5.0", "6.0", "7.0", "7.5", "8.0", "8.6", "9.0"], "versions": {"cuda": "12.4", "python": "3.11", "torch": "2.5.1", "torchaudio": "2.5.1", "torchcodec": null}}
 SPEC
 
 LABEL org.opencontainers.image.title="torchpair" \
@@ -176,7 +176,7 @@ LABEL org.opencontainers.image.title="torchpair" \
       torchpair.cuda="12.4" \
       torchpair.python="3.11" \
       torchpair.base="local:debian12" \
-      torchpair.sm="5.0 6.0 7.0 7.5 8.0 8.6 9.0+PTX" \
+      torchpair.sm="5.0 6.0 7.0 7.5 8.0 8.6 9.0" \
       torchpair.min-driver="525.60.13"
 USER 10001:10001
 WORKDIR /home/torchpair

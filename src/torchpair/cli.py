@@ -54,6 +54,9 @@ def main() -> None:
     except TorchpairError as error:
         click.echo(f"torchpair: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a folder that may not be written, a full disk
+        click.echo(f"torchpair: {error.strerror or error}: {error.filename or 'no file named'}", err=True)
+        sys.exit(EXIT_USAGE)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:
@@ -267,7 +270,7 @@ def plan(file: Path) -> None:
     click.echo(f"docker-bake.json is up to date; {path} packed (sha256 {digest[:12]}).")
 
 
-for command in (cli_know.rows, cli_know.explain, cli_know.solve):
+for command in (cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts):
     cli.add_command(command)
 
 if __name__ == "__main__":

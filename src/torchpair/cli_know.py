@@ -190,3 +190,36 @@ def solve(
     else:
         click.echo("\n".join(search.words(wish, found, instead, facts)))
     sys.exit(0 if found else EXIT_USAGE)
+
+
+@click.group()
+def facts() -> None:
+    """What upstream has published, as this torchpair knows it."""
+
+
+@facts.command("check")
+def facts_check() -> None:
+    """Compare the facts with what PyPI has today. Three requests; ends with 1 where they differ."""
+    from torchpair import upstream
+
+    differences = upstream.check_facts(_aside)
+    click.echo(upstream.describe(differences))
+    sys.exit(1 if differences else 0)
+
+
+@facts.command("add")
+@click.argument("package", type=click.Choice(["torch", "torchaudio", "torchcodec"]))
+@click.argument("version")
+def facts_add(package: str, version: str) -> None:
+    """Describe a release that PyPI has and the facts do not, from what its wheels say; a dozen small requests.
+
+    Writes into the facts of this installation. What a wheel does not say is marked as not verified.
+    """
+    from torchpair import upstream
+    from torchpair.facts import FOLDER
+
+    click.echo(upstream.add_release(package, version, FOLDER, _aside))
+
+
+def _aside(line: str) -> None:
+    click.echo(line, err=True)

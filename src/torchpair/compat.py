@@ -325,7 +325,7 @@ def _torch_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | N
         yield (
             "torch",
             f"torch {c.row.torch.version} is not among the releases known on {facts.collected}",
-            f"torch {newest} is the newest known",
+            f"torch {newest} is the newest known; if PyPI has it: torchpair facts add torch {c.row.torch.version}",
         )
 
 
@@ -421,8 +421,8 @@ def _cuda_equality(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str |
         shown = ", ".join(cuda_family(t) for t in served)
         yield (
             "cuda",
-            f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there is "
-            f"built with CUDA {shown}: import torchaudio raises RuntimeError",
+            f"torch {c.torch.version} is a CUDA {cuda_family(c.tag)} build and torchaudio {c.torchaudio.version} there "
+            f"is built with CUDA {shown}: import torchaudio raises RuntimeError",
             "take a torch of the same CUDA, or compile torchaudio: torchaudio: {from: source}",
         )
 

@@ -105,6 +105,8 @@ class Field:
 VERSION = Field(
     re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}[0-9A-Za-z.+]{0,40}", re.ASCII), 'a whole version such as "2.8.0"'
 )
+# torchcodec has a release of two numbers, 0.5.
+CODEC = Field(re.compile(r"\d{1,4}\.\d{1,4}(?:\.\d{1,4})?", re.ASCII), 'a whole version such as "0.12.0"')
 # Two digits and one: a tag such as cu128 then names one CUDA only.
 CUDA = Field(re.compile(r"[1-9]\d\.\d|cpu", re.ASCII), '"12.8" (major.minor) or "cpu"')
 PYTHON = Field(re.compile(r"3\.\d{1,2}t?", re.ASCII), '"3.11" (major.minor), or "3.13t" for the free-threaded build')
@@ -373,7 +375,7 @@ class _Reader:
 
     def wheel(self, node: yaml.Node, key: str) -> Package:
         """A package that comes as a wheel only."""
-        return Package(version=self.text(node, key, VERSION))
+        return Package(version=self.text(node, key, CODEC))
 
     def mirrors(self, root: yaml.Node | None) -> dict[str, Mirror]:
         if not isinstance(root, yaml.MappingNode):

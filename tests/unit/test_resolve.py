@@ -50,12 +50,12 @@ SHIPPED = {
     ("torch2.5.1-cu124-py311", "nvidia"): {
         "image": "nvidia/cuda:12.4.1-base-ubuntu22.04", "tag": "2.5.1-cu124-py311-ubuntu22.04", "python_from": "uv",
         "requirements": ["numpy", "pip", "soundfile", "torch==2.5.1", "torchaudio==2.5.1"], "apt": APT,
-        "min_driver": "525.60.13", "sm": "5.0 6.0 7.0 7.5 8.0 8.6 9.0+PTX", "index_url": None,
+        "min_driver": "525.60.13", "sm": "5.0 6.0 7.0 7.5 8.0 8.6 9.0", "index_url": None,
     },
     ("torch2.5.1-cu124-py311", "local"): {
         "image": "torchpair-base:debian12", "tag": "2.5.1-cu124-py311-debian12", "python_from": "distro",
         "requirements": ["numpy", "pip", "soundfile", "torch==2.5.1", "torchaudio==2.5.1"], "apt": WITH_PYTHON,
-        "min_driver": "525.60.13", "sm": "5.0 6.0 7.0 7.5 8.0 8.6 9.0+PTX", "index_url": None,
+        "min_driver": "525.60.13", "sm": "5.0 6.0 7.0 7.5 8.0 8.6 9.0", "index_url": None,
     },
     ("torch2.1.0-cu118-py310", "nvidia"): {
         "image": "nvidia/cuda:11.8.0-base-ubuntu22.04", "tag": "2.1.0-cu118-py310-ubuntu22.04", "python_from": "distro",

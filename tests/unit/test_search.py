@@ -46,8 +46,9 @@ def test_every_combination(facts: Facts, arch: str, base: str, least: int) -> No
 
 def test_nothing_that_resolves_is_left_out(facts: Facts) -> None:
     """Every torch that the facts describe has a combination, on either CPU."""
-    for arch in ("x86_64", "aarch64"):
-        assert {s.torch for s in search.satisfiable(facts, arch)} >= facts.torch.keys() - {"2.15.0"}
+    # No torchcodec of 2.9 and 2.10 was made for aarch64: torchaudio could not read a file there.
+    for arch, without in (("x86_64", {"2.15.0"}), ("aarch64", {"2.15.0", "2.9.0", "2.9.1", "2.10.0"})):
+        assert {s.torch for s in search.satisfiable(facts, arch)} == facts.torch.keys() - without
         assert {s.cuda for s in search.satisfiable(facts, arch)} >= {"cpu", "12.6", "12.8", "13.0"}
 
 

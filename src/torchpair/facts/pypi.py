@@ -59,7 +59,10 @@ def index_url() -> str:
 
 def fetch(url: str, span: tuple[int, int] | None = None) -> bytes:
     """GET, bounded in time and size. Raises PypiError, in words that hold no password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise PypiError("the index has an address that is none", why=str(error), remedy=_remedy()) from error
     where = parts.netloc.rpartition("@")[2]
     shown = urlunsplit((parts.scheme, where, parts.path, "", ""))
     if parts.scheme not in ("http", "https"):
