@@ -7,10 +7,12 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -23,14 +25,15 @@ import requests.exceptions
 
 from torchpair import mirrors, plan
 from torchpair.engine import Engine
+from torchpair.errors import BuildError
 from torchpair.matrix import Mirror
-from torchpair.progress import Progress
+from torchpair.progress import Progress, Silent
 from torchpair.resolve import Spec
 
 # Certificates of this machine, for downloads behind a proxy that opens TLS. They go in as a secret, never into a layer.
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 CA_DEFAULT = "/etc/ssl/certs/ca-certificates.crt"
-TAIL = 12
+TAIL = 24
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,14 @@ class Built:
     changed: bool  # False: the image was there already, the same to the last byte
     error: str | None
     log: Path
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a build takes from this machine: sources by build context, and how many compilers may run at a time."""
+
+    contexts: Mapping[str, Path] = field(default_factory=dict)
+    max_jobs: int | None = None
 
 
 def ca_bundle() -> Path | None:
@@ -63,6 +74,7 @@ def images(
     progress: Progress,
     jobs: int,
     mirror: Mirror = mirrors.NONE,
+    inputs: Mapping[str, Inputs] | None = None,
 ) -> list[Built]:
     """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row."""
     logs.mkdir(parents=True, exist_ok=True)
@@ -70,9 +82,12 @@ def images(
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
     try:
         futures = [
-            pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror)
+            pool.submit(
+                _one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror,
+                (inputs or {}).get(spec.name, Inputs()),
+            )
             for spec in specs
-        ]
+        ]  # fmt: skip
         return [future.result() for future in futures]
     except BaseException:  # Ctrl-C too: buildx cancels its build when it is ended
         for process in list(running):
@@ -90,10 +105,11 @@ def _one(
     progress: Progress,
     running: list[subprocess.Popen[str]],
     mirror: Mirror,
+    inputs: Inputs,
 ) -> Built:
     began = time.monotonic()
     try:
-        return _build(engine, spec, folder, log, progress, running, mirror)
+        return _build(engine, spec, folder, log, progress, running, mirror, inputs)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as problem:
         error = f"the engine does not answer: {problem}"
         progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
@@ -108,27 +124,14 @@ def _build(
     progress: Progress,
     running: list[subprocess.Popen[str]],
     mirror: Mirror,
+    inputs: Inputs,
 ) -> Built:
     began = time.monotonic()
     before = image(engine, spec.reference)
-    argv = [*engine.buildx, "bake", "--file", plan.BAKE_FILE, "--progress", "rawjson", "--load"]
-    bundle = ca_bundle()
-    if bundle:
-        argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
-    for name, value in mirrors.build_arguments(spec, mirror).items():
-        argv += ["--set", f"*.args.{name}={value}"]
-    argv.append(plan.target(spec))
     steps = Steps(spec.name, progress)
-    with log.open("w", encoding="utf-8") as out:
-        process = subprocess.Popen(
-            argv, cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, errors="replace",
-        )  # fmt: skip
-        running.append(process)
-        assert process.stderr is not None
-        steps.follow(process.stderr, out)
-        code = process.wait()
-        running.remove(process)
+    code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, ["--load"])
+    if spec.recipes and (code or steps.compiled):
+        _whole_log(engine, spec, folder, log, mirror, inputs)
     seconds = time.monotonic() - began
     after = image(engine, spec.reference) if code == 0 else None
     if after is None:
@@ -140,6 +143,85 @@ def _build(
         _remove_replaced(engine, before[0])
     progress.end(spec.name, f"built in {seconds:.0f} s" if changed else f"unchanged ({seconds:.1f} s)")
     return Built(spec, after[0], after[1], seconds, changed, None, log)
+
+
+def _bake(
+    engine: Engine,
+    spec: Spec,
+    folder: Path,
+    log: Path,
+    steps: Steps,
+    running: list[subprocess.Popen[str]],
+    mirror: Mirror,
+    inputs: Inputs,
+    more: Sequence[str],
+) -> int:
+    """One call of buildx; its exit code."""
+    argv = [*engine.buildx, "bake", "--file", plan.BAKE_FILE, "--progress", "rawjson", *more]
+    bundle = ca_bundle()
+    if bundle:
+        argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
+    for name, value in mirrors.build_arguments(spec, mirror).items():
+        argv += ["--set", f"*.args.{name}={value}"]
+    for name, path in inputs.contexts.items():
+        argv += ["--set", f"*.contexts.{name}={path}"]
+    with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
+        if inputs.max_jobs:
+            # A secret does not count as a change: the same compile with fewer jobs is the same compile.
+            (Path(temporary) / "max_jobs").write_text(str(inputs.max_jobs))
+            argv += ["--set", f"*.secrets=id=max_jobs,src={temporary}/max_jobs"]
+        with log.open("w", encoding="utf-8") as out:
+            process = subprocess.Popen(
+                [*argv, plan.target(spec)], cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+            )  # fmt: skip
+            running.append(process)
+            assert process.stderr is not None
+            steps.follow(process.stderr, out)
+            code = process.wait()
+            running.remove(process)
+    return code
+
+
+def _whole_log(engine: Engine, spec: Spec, folder: Path, log: Path, mirror: Mirror, inputs: Inputs) -> None:
+    """Put the compiler's own whole log beside the build's: BuildKit cuts a step's off at 2 MiB."""
+    more = ["--set", "*.target=log", "--set", f"*.output=type=local,dest={log.parent}"]
+    more += ["--set", f"*.args.ASKED={time.time()}"]
+    steps = Steps(spec.name, Silent())
+    with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
+        _bake(engine, spec, folder, Path(temporary) / "log", steps, [], mirror, inputs, more)
+
+
+def wheel(
+    engine: Engine,
+    spec: Spec,
+    folder: Path,
+    output: Path,
+    log: Path,
+    progress: Progress,
+    mirror: Mirror,
+    inputs: Inputs,
+) -> list[Path]:
+    """Compile what a row compiles and put the wheels into a folder. Raises BuildError."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    steps, running = Steps(spec.name, progress), list[subprocess.Popen[str]]()
+    with tempfile.TemporaryDirectory(prefix="torchpair-wheel-") as temporary:
+        more = ["--set", "*.target=wheel", "--set", f"*.output=type=local,dest={temporary}"]
+        try:
+            code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, more)
+        except BaseException:
+            for process in running:
+                process.terminate()
+            raise
+        if code or steps.compiled:
+            _whole_log(engine, spec, folder, log, mirror, inputs)
+        found = sorted(Path(temporary).rglob("*.whl"))
+        if code or not found:
+            raise BuildError(f"{spec.name}: {steps.failure or f'buildx ended with {code}'}", why=f"log: {log}")
+        output.mkdir(parents=True, exist_ok=True)
+        for path in found:
+            shutil.copyfile(path, output / path.name)
+    return [output / path.name for path in found]
 
 
 def image(engine: Engine, reference: str) -> tuple[str, int] | None:
@@ -171,6 +253,7 @@ class Steps:
     stages: dict[str, float] = field(default_factory=dict)
     failed: tuple[str, str] | None = None  # digest and error of the first step that failed
     failure: str | None = None
+    compiled: bool = False  # a compile ran, and did not come from the cache
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def follow(self, stream: IO[str], out: IO[str]) -> None:
@@ -216,6 +299,13 @@ class Steps:
         except ValueError:
             return
         out.write(text)
+        for line in text.splitlines():
+            kind, _, rest = line.partition("] ")
+            if kind == "[objects":
+                self.compiled = True
+                self.progress.compiling(self.row, rest)
+            elif kind in ("[compiled", "[configured"):
+                self.progress.say(f"{self.row}: {rest}")
         tail = self.tails.setdefault(str(entry.get("vertex")), [])
         tail += [line for line in text.splitlines() if line.strip()]
         del tail[:-TAIL]
@@ -242,13 +332,13 @@ def _documents(stream: IO[str]) -> Iterator[dict[str, Any] | str]:
 
 
 def _stage(name: str) -> str | None:
-    match = re.match(r"\[(?:[^\]]*?)([a-z]+) +\d+/\d+\]", name)
+    match = re.match(r"\[(?:[^\]]*? )?([a-z-]+) +\d+/\d+\]", name)
     return match[1] if match else ("export" if name.startswith("exporting") else None)
 
 
 def _short(name: str) -> str:
     """A step's name for one line: its stage, and the command without mounts and quotes."""
-    match = re.match(r"\[(?:[^\]]*? )?([a-z]+) +\d+/\d+\] (.*)", name, re.DOTALL)
+    match = re.match(r"\[(?:[^\]]*? )?([a-z-]+) +\d+/\d+\] (.*)", name, re.DOTALL)
     if not match:
         return name.splitlines()[0][:100] if name else ""
     command = re.sub(r"--mount=\S+\s*", "", match[2])
@@ -260,6 +350,8 @@ def _cause(name: str, error: str, tail: list[str]) -> str:
     """Why a step failed: its stage, its exit code, and its own last words from the first error among them on."""
     code = re.search(r"exit code: (\d+)", error)
     start = next((i for i, line in enumerate(tail) if re.match(r"\s*(error\b|fatal\b|E:)", line, re.IGNORECASE)), -4)
+    if code and code[1] == "137" and not tail[start:]:
+        tail, start = ["error: out of memory: the whole step was killed", "  try: --max-jobs 1"], 0
     head = f"{_stage(name) or _short(name)}: " + (f"exit code {code[1]}" if code else error)
     return "\n    ".join([head, *tail[start:]])
 

@@ -124,6 +124,75 @@ def images(
     )
 
 
+source_options = (
+    click.option("--source", metavar="SOURCE", help="torchaudio's: git+URL@ref, an archive with #sha256=, a folder."),
+    click.option("--torch-source", metavar="SOURCE", help="The same for torch, where the row compiles torch too."),
+    click.option(
+        "--max-jobs", type=click.IntRange(1, 256), help="Compilers at a time; by default by cores and memory."
+    ),
+)
+
+
+def _source_options(command: Any) -> Any:
+    for option in reversed(source_options):
+        command = option(command)
+    return command
+
+
+def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -> Any:
+    from torchpair.factory import Given
+
+    named = {"torchaudio": source, "torch": torch_source}
+    return Given({package: text for package, text in named.items() if text}, max_jobs)
+
+
+@cli.command()
+@click.argument("name", metavar="ROW")
+@matrix_option
+@base_option
+@gpu_option
+@mirror_option
+@_source_options
+def build(
+    name: str, file: Path, base: str, gpu: Any, mirror: str | None, source: str | None, torch_source: str | None,
+    max_jobs: int | None,
+) -> None:  # fmt: skip
+    """Build and prove one row, whose torchaudio (or torch) may be compiled from a source of your choice.
+
+    SOURCE is written as pip does: git+https://host/audio.git@v2.6.0, audio.tar.gz#sha256=..., or a folder.
+    """
+    from torchpair.console import console
+    from torchpair.factory import make
+
+    given = _given(source, torch_source, max_jobs)
+    sys.exit(
+        make(
+            _workspace(file, mirror), [name], base=base, gpu=gpu, everything=False, jobs=1, again=False,
+            console=console(), given=given,
+        )
+    )  # fmt: skip
+
+
+@cli.command()
+@click.argument("name", metavar="ROW")
+@click.option("--output", "-o", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder.")
+@matrix_option
+@base_option
+@mirror_option
+@_source_options
+def wheel(
+    name: str, output: Path, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
+    max_jobs: int | None,
+) -> None:  # fmt: skip
+    """Compile what a row compiles, and put the wheel into a folder; to be installed beside the same torch elsewhere."""
+    from torchpair.console import console
+    from torchpair.factory import wheel as make_wheel
+
+    given = _given(source, torch_source, max_jobs)
+    made = make_wheel(_workspace(file, mirror), name, output, base=base, given=given, console=console())
+    click.echo("\n".join(str(path) for path in made))
+
+
 @cli.command()
 @click.argument("target", metavar="IMAGE|ROW")
 @matrix_option

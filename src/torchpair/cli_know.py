@@ -51,7 +51,6 @@ def rows(file: Path, base: str, as_json: bool) -> None:
     for row in found:
         proven = row["proven"]
         said = f"{proven['verdict']}, {proven['started'][:10]}" if proven else "no"
-        said += "" if row["buildable"] else " (not built yet)"
         table.add_row(
             row["name"], _from(row["torch"]), _from(row["torchaudio"]), row["torchcodec"] or "-", row["cuda"],
             row["python"], row["index"], row["min_driver"] or "-", "yes" if row["default"] else "-",

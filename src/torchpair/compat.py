@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from torchpair import source
+from torchpair import recipe, source
 from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family
 from torchpair.matrix import Row
 
@@ -122,7 +122,12 @@ RULES: dict[str, Rule] = {
         Rule(
             "source-torch",
             "torch itself compiles with the CUDA, and for the GPUs, that its release was made for.",
-            ("torch-arch",),
+            ("torch-arch", "torch-setup"),
+        ),
+        Rule(
+            "toolkit",
+            "A CUDA build needs nvcc of torch's own CUDA: torchaudio takes its CUDA from it.",
+            ("audio-setup", "debian", "general"),
         ),
         Rule("base-image", "A torch that the base has already needs a base that is named.", ()),
         Rule(
@@ -281,6 +286,19 @@ def _source_sm(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | Non
                 f"the compiler of CUDA {c.row.cuda} no longer makes code for compute capability {plain}",
                 f"a CUDA before {gone[0]}",
             )
+
+
+@_rule("toolkit")
+def _toolkit(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
+    if c.row.torchaudio.origin != "source" and c.row.torch.origin != "source":
+        if c.row.toolkit:
+            yield "toolkit", "a toolkit, and nothing of this row is compiled", "remove toolkit"
+        return
+    _, missing = recipe.toolkit_of(c.row, c.base, c.distro, c.toolkit)
+    if missing:
+        yield "toolkit", missing, "the nvidia base has every nvcc (BASE=nvidia), or name another toolkit: in the row"
+    if c.row.torch.origin == "source" and c.base == "local" and c.tag != "cpu":
+        yield "torch", "the local base has no cuDNN and no NCCL to compile torch with", "the nvidia base (BASE=nvidia)"
 
 
 @_rule("source-torch")
@@ -551,6 +569,8 @@ def _sm_covered(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | No
     for sm in c.row.sm:
         if c.tag == "cpu":
             yield "sm", f"a CPU build has no code for GPUs (asked for: {sm})", "take a CUDA, or remove sm"
+        elif compiled is None and c.row.torchaudio.origin == "source":
+            continue  # torchaudio is compiled for it, and the check looks whether torch serves it
         elif compiled is None:
             yield (
                 "sm",

@@ -102,7 +102,7 @@ def described(spec: Spec) -> dict[str, Any]:
         "sm": None if spec.sm is None else list(spec.sm),
         "min_driver": spec.min_driver,
         "default": spec.row.default,
-        "buildable": spec.buildable,
+        "compiled": [recipe.package for recipe in spec.recipes],
     }
 
 
@@ -149,6 +149,8 @@ def yaml_row(spec: Spec) -> str:
         parts += [f'{key}: "{value}"'] if value else []
     if row.arch != "x86_64":
         parts.append(f"arch: {row.arch}")
+    if row.toolkit:
+        parts.append(f"toolkit: {row.toolkit}")
     if row.sm:
         parts.append("sm: [" + ", ".join(f'"{sm}"' for sm in row.sm) + "]")
     return "- {" + ", ".join(parts) + "}"
@@ -157,7 +159,7 @@ def yaml_row(spec: Spec) -> str:
 def _yaml_package(package: Package) -> str:
     if package.origin == "wheel":
         return f'"{package.version}"'
-    keys = (("version", package.version), ("ref", package.ref))
+    keys = (("version", package.version), ("ref", package.ref), ("source", package.source))
     return "{" + "".join(f'{key}: "{value}", ' for key, value in keys if value) + f"from: {package.origin}}}"
 
 
@@ -177,8 +179,6 @@ def lines(e: Explanation, facts: Facts) -> list[str]:
         width = max(len(d.value) for d in e.spec.decisions)
         for d in e.spec.decisions:
             out.append(f"{d.subject:<11} {d.value:<{min(width, 44)}} {d.because}" + (f"  [{d.rule}]" if d.rule else ""))
-        if not e.spec.buildable:
-            out.append("This version of torchpair resolves rows from source and does not build them yet.")
     return out
 
 

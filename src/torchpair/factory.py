@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchpair import base as bases
-from torchpair import build, check, mirrors, present, progress
+from torchpair import build, check, mirrors, present, progress, sources
 from torchpair import engine as engines
 from torchpair import report as reports
 from torchpair.build import Built
@@ -20,6 +21,7 @@ from torchpair.errors import (
     EXIT_OK,
     EXIT_UNHEALTHY,
     EngineError,
+    LockError,
     ResolveError,
     TorchpairError,
 )
@@ -27,10 +29,22 @@ from torchpair.matrix import Row
 from torchpair.present import Outcome
 from torchpair.report import GpuMode, Report
 from torchpair.resolve import Spec
+from torchpair.sources import SourceError
 from torchpair.workspace import BASES, Workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line says about compiling: sources by package, and how many compilers at a time."""
+
+    sources: Mapping[str, str] = field(default_factory=dict)
+    max_jobs: int | None = None
+
+
+NOTHING = Given()
 
 
 def make(
@@ -43,6 +57,7 @@ def make(
     jobs: int,
     again: bool,
     console: Console,
+    given: Given = NOTHING,
 ) -> int:
     """Build and prove rows; the exit code. Raises TorchpairError for what stops everything before a build."""
     rows = workspace.choose(names, everything)
@@ -62,7 +77,10 @@ def make(
         for distro in dict.fromkeys(spec.distro for spec in specs if spec.base == "local"):
             bases.ensure_local(engine, distro, shown.say)
         logs = workspace.reports / "logs"
-        built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror)
+        inputs, lost = _inputs(workspace, specs, given, shown.say)
+        outcomes += lost
+        specs = [spec for spec in specs if spec.name in inputs]
+        built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror, inputs)
         found: list[Report] = []
         for item in built:
             if item.image_id is None:
@@ -110,6 +128,54 @@ def spec_of(workspace: Workspace, target: str, base: str, engine: Engine) -> Spe
     if not held:
         raise EngineError(f"row {target} has no image yet", remedy=f"torchpair images {target}")
     return held[0]
+
+
+def wheel(workspace: Workspace, name: str, output: Path, *, base: str, given: Given, console: Console) -> list[Path]:
+    """`torchpair wheel`: compile what a row compiles, and nothing more. Raises TorchpairError."""
+    (row,) = workspace.choose([name])
+    _any_base(workspace, row)
+    with progress.show(console) as shown:
+        engine = engines.ensure(shown.say)
+        os.environ["DOCKER_HOST"] = engine.host
+        (spec,), _ = _specs(workspace, [row], base, engine, shown.say, strict=True)
+        if not spec.recipes:
+            raise TorchpairError(
+                f"{name}: nothing of this row is compiled", remedy=f"its wheels are in locks/{name}.txt"
+            )
+        unlocked = workspace.ensure_locks([spec], shown.say)
+        if unlocked:
+            raise LockError(unlocked[name])
+        workspace.write_rendered()
+        workspace.probe()
+        if spec.base == "local":
+            bases.ensure_local(engine, spec.distro, shown.say)
+        inputs = sources_of(workspace, spec, given, shown.say)
+        log = workspace.reports / "logs" / f"{spec.name}.log"
+        return build.wheel(engine, spec, workspace.folder, output, log, shown, workspace.mirror, inputs)
+
+
+def sources_of(workspace: Workspace, spec: Spec, given: Given, say: Callable[[str], None]) -> build.Inputs:
+    """The sources of what a row compiles, fetched and checked. Raises SourceError."""
+    contexts = {}
+    for recipe in spec.recipes:
+        where = str(spec.row.at(recipe.package))
+        source = sources.of(recipe, given.sources.get(recipe.package), where)
+        contexts[recipe.context] = sources.fetch(source, workspace.sources, workspace.mirror, say)
+    return build.Inputs(contexts, given.max_jobs)
+
+
+def _inputs(
+    workspace: Workspace, specs: Sequence[Spec], given: Given, say: Callable[[str], None]
+) -> tuple[dict[str, build.Inputs], list[Outcome]]:
+    """What each row is built with; a row whose source cannot be had takes no other with it."""
+    found, lost = {}, []
+    for spec in specs:
+        try:
+            found[spec.name] = sources_of(workspace, spec, given, say)
+        except SourceError as error:
+            say(f"{spec.name}: {error}")
+            lost.append(_lost(spec, "build failed", str(error)))
+    return found, lost
 
 
 def _any_base(workspace: Workspace, row: Row) -> None:

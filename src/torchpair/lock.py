@@ -169,6 +169,43 @@ def resolve_tools(mirror: Mirror = mirrors.NONE) -> Lock:
     return Lock(TOOLS_ASKED, tuple(_locked("tools", package, "3.10", "x86_64", set()) for package in packages))
 
 
+# What a builder stage installs beside the compiler. cmake: 4 breaks torch 2.5 and 2.6 (facts/source.yaml, cmake-4);
+# setuptools: for a torch that brings none, and is as old; wheel: 0.46 has no bdist_wheel any more.
+_BUILD = ("cmake>=3.18,<4", "ninja", "packaging", "setuptools<70", "wheel<0.46")
+
+
+def extras(spec: Spec) -> dict[str, tuple[str, ...]]:
+    """The locks that a row needs beside its own, by name, with what they ask for: of the builder, and of its nvcc."""
+    found: dict[str, tuple[str, ...]] = {"compile": _BUILD} if spec.recipes else {}
+    for recipe in spec.recipes:
+        if recipe.toolkit == "wheels":
+            found[f"nvcc-{spec.variant}"] = (f"cuda-toolkit[cccl,nvcc]=={spec.cuda}.*",)
+    return found
+
+
+def extra_path(name: str, folder: Path) -> Path:
+    return folder / "build" / f"{name}.txt"
+
+
+def resolve_extra(name: str, wanted: tuple[str, ...], mirror: Mirror = mirrors.NONE) -> Lock:
+    """One of a builder's locks. Raises LockError as `resolve` does."""
+    listed = ", ".join(f'"{item}"' for item in wanted)
+    project_file = f'[project]\nname = "build"\nversion = "0"\ndependencies = [{listed}]\n'
+    packages = _compile(name, project_file, "3.10", "x86_64", mirror)
+    wheels = (_locked(name, package, "3.10", "x86_64", set()) for package in packages)
+    return Lock(_asked_extra(wanted), tuple(sorted(wheels, key=lambda w: w.name)))
+
+
+def _asked_extra(wanted: tuple[str, ...]) -> str:
+    return f"{', '.join(wanted)}; any python; x86_64; PyPI"
+
+
+def read_extra(name: str, wanted: tuple[str, ...], folder: Path) -> Lock | None:
+    """A builder's lock, None where there is none that answers the question. Raises LockError for what is no lock."""
+    lock = _parse(extra_path(name, folder), name)
+    return lock if lock and lock.asked == _asked_extra(wanted) else None
+
+
 def _compile(
     name: str, project_file: str, python: str, arch: str, mirror: Mirror = mirrors.NONE
 ) -> list[dict[str, Any]]:

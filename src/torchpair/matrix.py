@@ -45,6 +45,7 @@ class Package:
     version: str | None = None
     origin: str = "wheel"  # the key `from`: wheel, source, base
     ref: str | None = None  # a git tag, branch or commit, for origin "source"
+    source: str | None = None  # where the source is, for origin "source"; None: upstream's git (sources.py)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Row:
     index: str | None = None  # None: by rule; else "pypi" or "pytorch"
     arch: str = "x86_64"
     sm: tuple[str, ...] = ()
+    toolkit: str | None = None  # where nvcc comes from; None: by rule
     default: bool = False
     force: bool = False  # build although the rules refuse it; the check decides
     place: Place = field(default=Place("(command line)", 0), compare=False)
@@ -125,6 +127,11 @@ BASE = Field(
 )
 DISTRO = Field(re.compile(r"(?:ubuntu\d\d\.\d\d|debian\d\d)", re.ASCII), '"ubuntu22.04" or "debian12"')
 REF = Field(re.compile(r"[0-9A-Za-z][0-9A-Za-z._/-]{0,99}"), "a git tag, branch or commit")
+# pip's own notation: git+https://host/repository.git@ref#commit=..., https://host/a.tar.gz#sha256=..., a file, a folder
+SOURCE = Field(
+    re.compile(r"(?:git\+)?[A-Za-z0-9._~/+@:%-]{1,300}(?:#(?:sha256=[0-9a-f]{64}|commit=[0-9a-f]{7,40}))?", re.ASCII),
+    "git+https://host/repository.git@ref, an archive with #sha256=..., or a folder",
+)
 SM = Field(re.compile(r"\d{1,2}\.\d[af]?(?:\+PTX)?", re.ASCII), 'a compute capability such as "9.0" or "12.0+PTX"')
 
 
@@ -141,10 +148,15 @@ REGISTRY = Field(
 )
 DRIVER = Field(re.compile(r"\d{3}(?:\.\d{1,3}){0,2}", re.ASCII), 'a driver such as "570" or "570.124.06"')
 ARCH = one_of("x86_64", "aarch64")
-PACKAGE_KEYS: Mapping[str, Field] = {"version": VERSION, "from": one_of("wheel", "source", "base"), "ref": REF}
+PACKAGE_KEYS: Mapping[str, Field] = {
+    "version": VERSION,
+    "from": one_of("wheel", "source", "base"),
+    "ref": REF,
+    "source": SOURCE,
+}
 ROW_KEYS = (
     "name", "torch", "cuda", "python", "torchaudio", "torchcodec", "base", "distro", "index", "arch", "sm",
-    "default", "force",
+    "toolkit", "default", "force",
 )  # fmt: skip
 TOP_KEYS = ("images", "mirrors")
 MIRROR_KEYS: Mapping[str, Field] = {
@@ -355,14 +367,15 @@ class _Reader:
         pairs = self.mapping(node, key, tuple(PACKAGE_KEYS))
         values = {name: self.text(value, f"{key}.{name}", PACKAGE_KEYS[name]) for name, (_, value) in pairs.items()}
         origin = values.get("from", "wheel")
-        if "ref" in values and origin != "source":
-            self.fail(
-                pairs["ref"][0],
-                f"{key}.ref",
-                "a ref without from: source",
-                "a wheel has no git ref",
-                "add from: source, or remove ref",
-            )
+        for word in ("ref", "source"):
+            if word in values and origin != "source":
+                self.fail(
+                    pairs[word][0],
+                    f"{key}.{word}",
+                    f"a {word} without from: source",
+                    "a wheel has no git ref" if word == "ref" else "a wheel is not compiled",
+                    f"add from: source, or remove {word}",
+                )
         if origin == "base" and key.rpartition(".")[2].partition("[")[0] != "torch":
             self.fail(
                 pairs["from"][0],
@@ -371,7 +384,7 @@ class _Reader:
                 "only torch is kept from a base image",
                 'write "wheel" or "source"',
             )
-        return Package(version=values.get("version"), origin=origin, ref=values.get("ref"))
+        return Package(values.get("version"), origin, values.get("ref"), values.get("source"))
 
     def wheel(self, node: yaml.Node, key: str) -> Package:
         """A package that comes as a wheel only."""
@@ -523,6 +536,7 @@ class _Reader:
             "index": get("index", plain(one_of("pypi", "pytorch")), None),
             "arch": get("arch", plain(ARCH), "x86_64"),
             "sm": get("sm", lambda n, k: self.many(n, k, plain(SM)), ()),
+            "toolkit": get("toolkit", plain(one_of("devel", "base", "debian", "wheels")), None),
             "default": get("default", self.flag, False),
             "force": get("force", self.flag, False),
             "place": Place(self.file, node.start_mark.line + 1, key),

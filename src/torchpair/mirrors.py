@@ -34,6 +34,7 @@ def build_arguments(spec: Spec, mirror: Mirror) -> dict[str, str]:
     """What the rendered Dockerfile's ARGs are set to; those that are not named keep upstream's place."""
     wanted = {
         "BASE": image(spec.image, mirror) if mirror.registry else None,
+        "TOOLKIT": image(spec.toolkit_image, mirror) if mirror.registry and spec.toolkit_image else None,
         "APT_MIRROR": mirror.apt if spec.base != "local" else None,  # the local base has the machine's own
         "PYPI_INDEX": mirror.pypi,
         "PYTORCH_INDEX": mirror.pytorch if spec.index == "pytorch" else None,

@@ -31,8 +31,10 @@ def bake(specs: Sequence[Spec]) -> str:
         "default": [target(s) for s in specs if s.row.default and s.base != "local"],
         "local": [target(s) for s in specs if s.row.default and s.base == "local"],
     }
+    named = {name: {"targets": targets} for name, targets in groups.items() if targets}
     document = {
-        "group": {name: {"targets": targets} for name, targets in groups.items() if targets},
+        # bake takes an empty group for a block without a name.
+        **({"group": named} if named else {}),
         "target": {
             target(spec): {
                 "context": CONTEXT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+
+COMPILING_EVERY = 15.0  # seconds between two plain lines about one compile
 
 
 class Progress(Protocol):
@@ -25,8 +28,25 @@ class Progress(Protocol):
     def stage(self, row: str, name: str, seconds: float) -> None:
         """A stage of a row has been finished after so many seconds."""
 
+    def compiling(self, row: str, text: str) -> None:
+        """A row compiles: "12/28, about 95 s left: forward.cu". Comes for every object."""
+
     def end(self, row: str, result: str) -> None:
         """A row is through."""
+
+
+class Silent:
+    """For what nobody needs to watch."""
+
+    def say(self, line: str) -> None: ...
+
+    def step(self, row: str, doing: str, done: int, total: int) -> None: ...
+
+    def stage(self, row: str, name: str, seconds: float) -> None: ...
+
+    def compiling(self, row: str, text: str) -> None: ...
+
+    def end(self, row: str, result: str) -> None: ...
 
 
 class Lines:
@@ -35,6 +55,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
+        self._told: dict[str, float] = {}
 
     def say(self, line: str) -> None:
         with self._lock:
@@ -46,6 +67,12 @@ class Lines:
     def stage(self, row: str, name: str, seconds: float) -> None:
         if seconds >= 1:
             self.say(f"{row}: {name} ({seconds:.0f} s)")
+
+    def compiling(self, row: str, text: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(row, -COMPILING_EVERY) >= COMPILING_EVERY:
+            self._told[row] = now
+            self.say(f"{row}: objects {text}")
 
     def end(self, row: str, result: str) -> None:
         self.say(f"{row}: {result}")
@@ -80,6 +107,9 @@ class Live:
 
     def stage(self, row: str, name: str, seconds: float) -> None:
         pass
+
+    def compiling(self, row: str, text: str) -> None:
+        self._bars.update(self._task(row), doing=escape(f"objects {text}"[:60]))  # type: ignore[arg-type]
 
     def end(self, row: str, result: str) -> None:
         task = self._task(row)

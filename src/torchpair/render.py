@@ -34,14 +34,16 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def dockerfile(spec: Spec, lock: locks.Lock | None, tools: locks.Lock) -> str:
-    """The Dockerfile of a row. lock None: of a row that is not locked yet."""
+def dockerfile(
+    spec: Spec, lock: locks.Lock | None, tools: locks.Lock, extras: Mapping[str, locks.Lock] | None = None
+) -> str:
+    """The Dockerfile of a row. lock None: of a row that is not locked yet. extras: those of lock.extras."""
     layers: dict[str, list[locks.Locked]] = {layer: [] for layer in LAYERS}
     for wheel in lock.wheels if lock else ():
         layers[layer_of(wheel.name)].append(wheel)
     return (
         _environment()
-        .get_template("image.Dockerfile.j2")
+        .get_template("kept.Dockerfile.j2" if spec.torch_from == "base" else "image.Dockerfile.j2")
         .render(
             banner=BANNER,
             spec=spec,
@@ -55,6 +57,9 @@ def dockerfile(spec: Spec, lock: locks.Lock | None, tools: locks.Lock) -> str:
             uid=UID,
             epoch=EPOCH,
             pytorch_index=PYTORCH_INDEX,
+            plans={recipe.package: json.dumps(recipe.plan(), sort_keys=True) for recipe in spec.recipes},
+            build_tools=(extras or {}).get("compile"),
+            toolkit_lock=(extras or {}).get(f"nvcc-{spec.variant}"),
         )
     )
 
@@ -78,7 +83,9 @@ def expectation(spec: Spec, lock: locks.Lock | None) -> dict[str, object]:
     return {
         "versions": spec.versions,
         "sm": None if spec.sm is None else list(spec.sm),
-        "lock": lock.versions if lock else None,
+        # In a base that has its torch already, only what was missing there comes from the lock.
+        "lock": lock.versions if lock and spec.torch_from != "base" else None,
+        **({"compiled": spec.compiled} if spec.compiled else {}),
     }
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from torchpair import compat, source
+from torchpair import recipe as recipes
 from torchpair.errors import ResolveError
 from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family, cuda_tag
 from torchpair.matrix import Row, named
+from torchpair.recipe import Recipe
 
 # The variant indexes of PyTorch: https://pytorch.org/get-started/previous-versions/
 PYTORCH_INDEX = "https://download.pytorch.org/whl"
@@ -23,6 +25,11 @@ UID = 10001
 # What lies where in an image. One layer per name; what changes least comes first (DESIGN: layers by content).
 LAYERS = ("cuda", "python", "torch", "audio")
 _AUDIO = frozenset({"torchaudio", "torchcodec", "soundfile", "cffi", "pycparser"})
+# What torch's own metadata names, for a torch that no index has (2.5's; setuptools from 3.12 on).
+_TORCH_NEEDS = (
+    ("filelock", ""), ("fsspec", ""), ("jinja2", ""), ("networkx", ""), ("pyyaml", ""), ("setuptools", "<82"),
+    ("sympy", ">=1.13.1"), ("typing-extensions", ">=4.8.0"),
+)  # fmt: skip
 _TORCH = frozenset({"torch", "triton", "pytorch-triton"})
 
 
@@ -76,6 +83,8 @@ class Spec:
     torch_from: str  # "wheel", "source" or "base"
     torchaudio_from: str  # "wheel" or "source"
     torchaudio_ref: str | None  # the git ref that is compiled
+    compile_torch: Recipe | None
+    compile_audio: Recipe | None
     requirements: tuple[Requirement, ...]
     apt: tuple[Apt, ...]
     sm: tuple[str, ...] | None  # None: not verified
@@ -89,9 +98,22 @@ class Spec:
         return f"torchpair:{self.tag}"
 
     @property
-    def buildable(self) -> bool:
-        """Whether this version of torchpair can build it, or only resolve and explain it."""
-        return self.torch_from == "wheel" and self.torchaudio_from == "wheel"
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What is compiled, in the order in which it is."""
+        return tuple(recipe for recipe in (self.compile_torch, self.compile_audio) if recipe)
+
+    @property
+    def toolkit_image(self) -> str | None:
+        """The image that nvcc is taken from, where it is one."""
+        return next((recipe.toolkit_image for recipe in self.recipes if recipe.toolkit == "devel"), None)
+
+    @property
+    def compiled(self) -> dict[str, object] | None:
+        """What only a torchaudio compiled for this row is: its whole version and its architectures (None: torch's)."""
+        made = self.compile_audio
+        if made is None or made.wheel_version is None:
+            return None
+        return {"torchaudio": made.wheel_version, "sm": list(made.sm) if made.sm or made.cuda == "cpu" else None}
 
     @property
     def index_url(self) -> str | None:
@@ -100,10 +122,12 @@ class Spec:
 
     @property
     def versions(self) -> dict[str, str | None]:
-        """What the running image must report; None: nothing of that kind."""
+        """What the running image must report; None: nothing of that kind. What nobody can know before is left out."""
+        torch = {} if self.row.torch.version is None else {"torch": self.torch}
+        unknown = self.compile_audio is not None and self.compile_audio.version is None
         return {
-            "torch": self.torch,
-            "torchaudio": self.torchaudio,
+            **torch,
+            **({} if unknown else {"torchaudio": self.torchaudio}),
             "torchcodec": self.torchcodec,
             "cuda": None if self.cuda == "cpu" else self.cuda,
             "python": self.python,
@@ -112,10 +136,12 @@ class Spec:
     @property
     def labels(self) -> dict[str, str]:
         """The image's own labels, beside the OCI ones."""
+        said = {
+            f"torchpair.{name}": str(self.versions[name]) for name in ("torch", "torchaudio") if name in self.versions
+        }
         return {
             "torchpair.row": self.name,
-            "torchpair.torch": self.torch,
-            "torchpair.torchaudio": self.torchaudio,
+            **said,
             "torchpair.torchcodec": self.torchcodec or "none",
             "torchpair.cuda": self.cuda,
             "torchpair.python": self.python,
@@ -253,6 +279,7 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
     kind = c.base if c.base in ("nvidia", "local") else "image"
     python_from = "distro" if c.distro.python == row.python else "uv"
     min_driver = None if c.tag == "cpu" else facts.driver[row.cuda.split(".")[0]]
+    torch_recipe, audio_recipe = _recipes(c, ref)
     return Spec(
         row=row,
         name=row.name,
@@ -272,13 +299,41 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
         torch_from=row.torch.origin,
         torchaudio_from=row.torchaudio.origin,
         torchaudio_ref=ref,
+        compile_torch=torch_recipe,
+        compile_audio=audio_recipe,
         requirements=_requirements(c),
         apt=_apt(c, python_from),
-        sm=compat.compiled_sm(c) if row.torch.origin == "wheel" else row.sm or None,
+        sm=row.sm or None if c.tag != "cpu" and from_source(row) else compat.compiled_sm(c),
         min_driver=min_driver,
         decisions=_decisions(c, kind, python_from, min_driver),
         broken=broken,
     )
+
+
+def from_source(row: Row) -> bool:
+    """Whether anything of a row is compiled, or is the base's own."""
+    return row.torch.origin != "wheel" or row.torchaudio.origin == "source"
+
+
+def _recipes(c: compat.Candidate, ref: str | None) -> tuple[Recipe | None, Recipe | None]:
+    """How torch, and how torchaudio, is compiled."""
+    assert c.distro is not None
+    torch = audio = None
+    if c.row.torch.origin == "source":
+        torch = recipes.torch(c.row, c.distro, c.toolkit, c.base, _devel(c))
+    if ref is not None:
+        version = c.torchaudio.version if c.torchaudio else c.row.torchaudio.version
+        audio = recipes.audio(c.row, ref, version, c.distro, c.toolkit, c.base, _devel(c))
+    return torch, audio
+
+
+def _devel(c: compat.Candidate) -> str | None:
+    """The nvidia/cuda image that has the compiler; with cuDNN and NCCL where torch itself is compiled."""
+    if c.toolkit is None or c.tag == "cpu":
+        return None
+    ubuntu = c.distro.version if c.distro and c.distro.version in c.toolkit.ubuntu else c.toolkit.ubuntu[0]
+    cudnn = f"{c.toolkit.cudnn}-" if c.row.torch.origin == "source" else ""
+    return f"nvidia/cuda:{c.toolkit.version}-{cudnn}devel-ubuntu{ubuntu}"
 
 
 def _image(c: compat.Candidate, kind: str) -> str:
@@ -289,6 +344,8 @@ def _image(c: compat.Candidate, kind: str) -> str:
         return c.base
     if c.tag == "cpu" or c.toolkit is None:
         return f"{c.distro.family}:{c.distro.version}"
+    if c.row.torch.origin == "source":
+        return f"nvidia/cuda:{c.toolkit.version}-{c.toolkit.cudnn}-runtime-ubuntu{c.distro.version}"
     # `base` is enough: with wheels the CUDA libraries come from PyPI, and a toolkit beside them would be a second copy.
     return f"nvidia/cuda:{c.toolkit.version}-base-ubuntu{c.distro.version}"
 
@@ -329,6 +386,7 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
             _why_torchaudio(c),
         ),
         Decision("torchcodec", c.torchcodec.version if c.torchcodec else "none", "torchcodec-pair", _why_torchcodec(c)),
+        *_toolkit_decision(c),
         Decision("numpy", numpy or "any", "numpy", f"built against numpy {'1' if numpy else '2: either major works'}"),
         Decision("base", _image(c, kind), base_rule, f"{kind}: {c.distro.name}{toolkit}"),
         Decision(
@@ -342,10 +400,24 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
             "sm",
             "not verified" if sm is None else ", ".join(sm) or "none",
             "sm-covered",
-            "architectures compiled into torch's wheel" if row.torch.origin == "wheel" else "as the row asks",
+            "as the row asks" if from_source(row) else "architectures compiled into torch's wheel",
         ),
         Decision("min_driver", min_driver or "none", "driver-floor", cuda),
     )  # fmt: skip
+
+
+def _toolkit_decision(c: compat.Candidate) -> tuple[Decision, ...]:
+    if c.row.torchaudio.origin != "source" and c.row.torch.origin != "source":
+        return ()
+    words = {
+        None: "compiled for the CPU alone",
+        "devel": f"nvcc of {_devel(c)}",
+        "base": "nvcc that the base has",
+        "debian": f"nvcc {c.row.cuda} as {c.distro.name if c.distro else ''} packages it (non-free)",
+        "wheels": f"nvcc out of NVIDIA's wheels: cuda-toolkit[nvcc,cccl] {c.row.cuda}",
+    }
+    kind, _ = recipes.toolkit_of(c.row, c.base, c.distro, c.toolkit)
+    return (Decision("toolkit", kind or "none", "toolkit", words[kind]),)
 
 
 def _why_torch(c: compat.Candidate) -> str:
@@ -387,10 +459,15 @@ def _numpy(c: compat.Candidate) -> str:
 
 def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
     """What pip installs by name; what is compiled, or in the base already, is not among it."""
+    if c.row.torch.origin == "base":
+        # What the base has stays as it is: only what it lacks is installed of these.
+        return (Requirement("soundfile", "", "pypi", "torchaudio's reader and writer where its FFmpeg is another"),)
     found = [
         Requirement("numpy", _numpy(c), "pypi", "no torch wheel declares it"),
         Requirement("pip", "", "pypi", "so that an image can be built upon with pip"),
     ]
+    if c.row.torch.origin == "source":
+        found += [Requirement(name, pin, "pypi", "torch needs it") for name, pin in _TORCH_NEEDS]
     local = f"+{c.tag}" if c.index == "pytorch" else ""
     if c.torch and c.index and c.row.torch.origin == "wheel":
         found.append(Requirement("torch", f"=={c.torch.version}{local}", c.index, "the row"))

@@ -49,9 +49,23 @@ class TorchLine:
 
 
 @dataclass(frozen=True)
+class DistroToolkit:
+    """nvcc as a distribution packages it."""
+
+    cuda: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SourceFacts:
     torchaudio: Mapping[str, Line]
     torch: Mapping[str, TorchLine]
+    commits: Mapping[str, Mapping[str, str]]  # package ("audio", "torch") -> tag -> the first digits of its commit
+    upstream: Mapping[str, str]
+    switches: Mapping[str, Mapping[str, str]]  # by the first line that they are for
+    torch_switches: Mapping[str, Mapping[str, str]]
+    compilers: Mapping[str, tuple[int, ...]]
+    toolkits: Mapping[str, DistroToolkit]
     gpus: Mapping[str, Gpu]
     sources: Mapping[str, str]
 
@@ -68,6 +82,12 @@ def load(file: Path = Path(__file__).parent / "facts" / "source.yaml") -> Source
             for name, e in data["torchaudio"].items()
         },
         torch={n: TorchLine(tuple(e["cuda"]), e["max_sm"], e["cmake_below"]) for n, e in data["torch"].items()},
+        commits=data["commits"],
+        upstream=data["upstream"],
+        switches=data["switches"],
+        torch_switches=data["torch_switches"],
+        compilers={name: tuple(found) for name, found in data["compilers"].items()},
+        toolkits={n: DistroToolkit(e["cuda"], tuple(e["packages"])) for n, e in data["toolkits"].items()},
         gpus={name: Gpu(name, e["sm"], e.get("arch")) for name, e in data["gpus"].items()},
         sources=data["sources"],
     )  # fmt: skip

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from torchpair import compiler, matrix, mirrors, plan, render
 from torchpair import facts as facts_data
 from torchpair import lock as lockfile
-from torchpair import matrix, mirrors, plan, render
 from torchpair.errors import LockError, ResolveError, TorchpairError
 from torchpair.facts import Facts
 from torchpair.matrix import Mirror, Row
@@ -58,6 +58,11 @@ class Workspace:
         return self.folder / plan.DOCKERFILES
 
     @property
+    def sources(self) -> Path:
+        """Sources that were fetched, each in a folder named after what was asked for."""
+        return self.folder / "build" / "sources"
+
+    @property
     def reports(self) -> Path:
         return self.folder / "reports"
 
@@ -91,17 +96,7 @@ class Workspace:
 
     def specs(self, rows: Sequence[Row], base: str) -> list[Spec]:
         """The specs of rows on a base. Raises ResolveError."""
-        return [self._buildable(resolve(row, self.facts, base)) for row in rows]
-
-    def _buildable(self, spec: Spec) -> Spec:
-        if not spec.buildable:
-            raise ResolveError(
-                f"{spec.name}: compiling from source is not there yet",
-                where=str(spec.row.at("torch" if spec.torch_from != "wheel" else "torchaudio")),
-                why="this version of torchpair resolves and explains such a row, and does not build it",
-                remedy=f"torchpair explain {spec.name}",
-            )
-        return spec
+        return [resolve(row, self.facts, base) for row in rows]
 
     def everywhere(self) -> list[Spec]:
         """Every row on every base that it can stand on. Raises ResolveError for a row that can stand on none."""
@@ -115,8 +110,7 @@ class Workspace:
                     refused = refused or error
             if not found and refused:
                 raise refused
-            # A row that is compiled from source is explained; its Dockerfile is not rendered yet.
-            specs |= {(row.name, spec.base): spec for spec in found if spec.buildable}
+            specs |= {(row.name, spec.base): spec for spec in found}
         return list(specs.values())
 
     def lock(self, spec: Spec) -> lockfile.Lock | None:
@@ -130,6 +124,7 @@ class Workspace:
                 old = self.lock(spec)
             except LockError:
                 old = lockfile.read_stale(spec, self.locks)
+        self.extras(spec, make=True)
         lock = lockfile.resolve(spec, old, self.mirror)
         write_whole(lockfile.path_of(spec, self.locks), lockfile.text(spec.name, lock))
         return lock
@@ -139,6 +134,23 @@ class Workspace:
         write_whole(self.locks / "tools.txt", lockfile.text("tools", lock))
         return lock
 
+    def extras(self, spec: Spec, *, make: bool) -> dict[str, lockfile.Lock]:
+        """The builder's locks of a row. make: those that are not there, or stale, are settled. Raises LockError."""
+        found = {}
+        for name, wanted in lockfile.extras(spec).items():
+            lock = lockfile.read_extra(name, wanted, self.locks)
+            if lock is None:
+                if not make:
+                    raise LockError(
+                        "a lock of what compiles is missing, or stale",
+                        where=str(lockfile.extra_path(name, self.locks)),
+                        remedy=f"torchpair lock {spec.name}",
+                    )
+                lock = lockfile.resolve_extra(name, wanted, self.mirror)
+                write_whole(lockfile.extra_path(name, self.locks), lockfile.text(name, lock))
+            found[name] = lock
+        return found
+
     def ensure_locks(self, specs: Sequence[Spec], say: Callable[[str], None]) -> dict[str, str]:
         """Lock what has no lock yet, or a stale one; the rows that could not be locked, with the reason."""
         if not (self.locks / "tools.txt").is_file():
@@ -146,6 +158,7 @@ class Workspace:
         failed = {}
         for spec in specs:
             try:
+                self.extras(spec, make=True)
                 if self.lock(spec) is not None:
                     continue
             except LockError:
@@ -160,7 +173,10 @@ class Workspace:
     def rendered(self, specs: Sequence[Spec]) -> dict[str, str]:
         """The text of every Dockerfile, by its path below dockerfiles/."""
         tools = lockfile.read_tools(self.locks)
-        return {render.file_name(spec): render.dockerfile(spec, self.lock(spec), tools) for spec in specs}
+        return {
+            render.file_name(spec): render.dockerfile(spec, self.lock(spec), tools, self.extras(spec, make=False))
+            for spec in specs
+        }
 
     def write_rendered(self) -> list[str]:
         """Render the whole matrix to dockerfiles/ and docker-bake.json; what changed."""
@@ -182,7 +198,8 @@ class Workspace:
         return diffs + render.diff(plan.BAKE_FILE, old, plan.bake(specs))
 
     def probe(self) -> tuple[Path, str]:
-        """Pack the probe into the build context; its path and sha256."""
+        """Pack the probe, and what compiles, into the build context; the probe's path and sha256."""
         target = self.folder / plan.CONTEXT / "probe.pyz"
         target.parent.mkdir(parents=True, exist_ok=True)
+        pack(target.with_name("compiler.pyz"), Path(compiler.__file__).parent, "torchpair_compiler")
         return target, pack(target)

@@ -284,6 +284,7 @@ VALUES: dict[str, Any] = {
     "index": "pytorch",
     "arch": "aarch64",
     "sm": "12.0+PTX",
+    "toolkit": "devel",
     "default": True,
     "force": True,
 }

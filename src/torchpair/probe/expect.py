@@ -22,12 +22,15 @@ class Expectation:
     versions: torch, torchaudio, torchcodec, cuda, python; null means absent (for cuda: a CPU build).
     sm: GPU architectures such as "8.6" that the compiled code must serve.
     lock: distribution -> version. labels: what the image says of itself.
+    compiled: of a torchaudio that was compiled for this image, its whole version, label included, and its
+    architectures ("sm"; null: those of torch).
     """
 
     versions: Optional[Versions] = None
     sm: Optional[List[str]] = None
     lock: Optional[Versions] = None
     labels: Optional[Versions] = None
+    compiled: Optional[Dict[str, Any]] = None
 
 
 VERSION_KEYS = ("torch", "torchaudio", "torchcodec", "cuda", "python")
@@ -51,7 +54,7 @@ def parse(text: str) -> Expectation:
     if not isinstance(document, dict):
         raise ExpectationError("an object is expected")
     # A misspelt part would silently not be compared, which is how a false pass begins.
-    unknown = sorted(set(document) - {"versions", "sm", "lock", "labels"})
+    unknown = sorted(set(document) - {"versions", "sm", "lock", "labels", "compiled"})
     if unknown:
         raise ExpectationError("unknown part: " + ", ".join(unknown))
     versions = _strings(document, "versions")
@@ -70,4 +73,18 @@ def parse(text: str) -> Expectation:
                 parse_capability(item)
         except ValueError as error:
             raise ExpectationError("sm: {}".format(error)) from error
-    return Expectation(versions, sm, lock, _strings(document, "labels"))
+    return Expectation(versions, sm, lock, _strings(document, "labels"), _compiled(document.get("compiled")))
+
+
+def _compiled(value: Any) -> Optional[Dict[str, Any]]:
+    if value is None:
+        return None
+    good = isinstance(value, dict) and set(value) == {"torchaudio", "sm"} and isinstance(value["torchaudio"], str)
+    if not good or not (value["sm"] is None or isinstance(value["sm"], list)):
+        raise ExpectationError("compiled: an object of torchaudio, a version, and sm, a list or null, is expected")
+    try:
+        for item in value["sm"] or []:
+            parse_capability(item)
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ExpectationError("compiled.sm: {}".format(error)) from error
+    return dict(value)

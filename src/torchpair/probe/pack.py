@@ -13,16 +13,15 @@ MAIN = "import sys\n\nfrom {package}.cli import main\n\nsys.exit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip file can hold
 
 
-def _members() -> dict[str, bytes]:
-    here = Path(__file__)
-    modules = [path for path in here.parent.glob("*.py") if path.name != here.name]
-    members = {f"{PACKAGE}/{path.name}": path.read_bytes() for path in modules}
-    members["__main__.py"] = MAIN.format(package=PACKAGE).encode()
+def _members(folder: Path, package: str) -> dict[str, bytes]:
+    modules = [path for path in folder.glob("*.py") if path != Path(__file__)]
+    members = {f"{package}/{path.name}": path.read_bytes() for path in modules}
+    members["__main__.py"] = MAIN.format(package=package).encode()
     return members
 
 
-def pack(target: Path) -> str:
-    """Write the probe as an executable archive (`python probe.pyz`) and return its sha256.
+def pack(target: Path, folder: Path = Path(__file__).parent, package: str = PACKAGE) -> str:
+    """Write the probe, or another package with a cli.main, as an executable archive and return its sha256.
 
     The same sources give the same bytes anywhere, so that the image layer which carries it is the same too.
     """
@@ -30,7 +29,7 @@ def pack(target: Path) -> str:
     buffer.write(SHEBANG)
     # Stored, not deflated: compressed bytes differ between versions of zlib.
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(_members().items()):
+        for name, data in sorted(_members(folder, package).items()):
             info = zipfile.ZipInfo(name, EPOCH)
             info.create_system = 3  # Unix, also when packed elsewhere
             info.external_attr = 0o100644 << 16

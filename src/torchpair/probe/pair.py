@@ -208,3 +208,34 @@ def audio_architectures(context: Context) -> Outcome:
     if context.torch_cuda() and not compiled:
         return Outcome(False, measured, "torchaudio's library has no GPU code")
     return Outcome(not missing, measured, "nothing in torchaudio serves " + ", ".join(missing) if missing else "")
+
+
+@check(
+    "pair.compiled",
+    "torchaudio is the one that was compiled for this image, not an official wheel.",
+    limit="the whole version, label included, and exactly the architectures it was compiled for",
+)
+def compiled_here(context: Context) -> Outcome:
+    expected = context.expect.compiled
+    if not expected:
+        raise Skip("expectation", "torchaudio was not compiled for this image")
+    running, installed = str(context.torchaudio.__version__), context.distributions().get("torchaudio")
+    targets = context.audio_compiled()
+    if targets is None:
+        raise Skip("known-format", "torchaudio's library has GPU code in a form that the probe cannot read")
+    wanted = expected["sm"]
+    if wanted is None:
+        wanted = [str(target) for target in context.compiled() if target.sass]
+    # The library's header names plain numbers: 9.0a reads as 9.0, and PTX is told apart by the compiler alone.
+    numbers = sorted({arch.parse_capability(text)[:2] for text in wanted})
+    found = sorted((target.major, target.minor) for target in targets)
+    listed = [str(target) for target in targets]
+    measured = {"running": running, "installed": installed, "compiled": listed}
+    wrong = []
+    if not running == installed == expected["torchaudio"]:
+        wrong.append("torchaudio is {}, compiled was {}".format(running, expected["torchaudio"]))
+    if found != numbers:
+        wrong.append(
+            "its architectures are {}, compiled were {}".format(" ".join(listed) or "none", " ".join(wanted) or "none")
+        )
+    return Outcome(not wrong, measured, "; ".join(wrong))
