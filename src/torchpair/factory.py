@@ -59,7 +59,7 @@ def make(
         specs = [spec for spec in specs if spec.name not in unlocked]
         workspace.write_rendered()
         probe, digest = workspace.probe()
-        for distro in dict.fromkeys(spec.distro for spec in specs if spec.base == "local"):
+        for distro in dict.fromkeys(d for s in specs if s.base == "local" for d in (s.distro, s.tools_distro)):
             bases.ensure_local(engine, distro, shown.say)
         logs = workspace.reports / "logs"
         built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror)

@@ -21,9 +21,11 @@ PYTORCH_INDEX = "https://download.pytorch.org/whl"
 UID = 10001
 
 # What lies where in an image. One layer per name; what changes least comes first (DESIGN: layers by content).
-LAYERS = ("cuda", "python", "torch", "audio")
+LAYERS = ("cuda", "python", "triton", "torch", "audio")
 _AUDIO = frozenset({"torchaudio", "torchcodec", "soundfile", "cffi", "pycparser"})
-_TORCH = frozenset({"torch", "triton", "pytorch-triton"})
+_TRITON = frozenset({"triton", "pytorch-triton"})
+# The distribution that wheels are unpacked on, whatever a row's own is: what needs no Python is then made once for all.
+TOOLS = {"nvidia": "ubuntu24.04", "local": "debian13"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Spec:
     base: str  # "nvidia", "local" or "image"
     image: str  # the reference that FROM takes
     distro: str
+    tools: str  # the image that wheels are unpacked on, and its distribution
+    tools_distro: str
     torch_from: str  # "wheel", "source" or "base"
     torchaudio_from: str  # "wheel" or "source"
     torchaudio_ref: str | None  # the git ref that is compiled
@@ -130,8 +134,10 @@ def layer_of(package: str) -> str:
     # py3-none wheels of NVIDIA only: cuda-bindings is compiled per Python and must not sit in the shared layer.
     if package.startswith("nvidia-") or package == "cuda-toolkit":
         return "cuda"
-    if package in _TORCH:
+    if package == "torch":
         return "torch"
+    if package in _TRITON:
+        return "triton"
     return "audio" if package in _AUDIO else "python"
 
 
@@ -269,6 +275,8 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
         base=kind,
         image=_image(c, kind),
         distro=c.distro.name,
+        tools=_tools_image(c, kind),
+        tools_distro=TOOLS.get(kind, c.distro.name),
         torch_from=row.torch.origin,
         torchaudio_from=row.torchaudio.origin,
         torchaudio_ref=ref,
@@ -291,6 +299,14 @@ def _image(c: compat.Candidate, kind: str) -> str:
         return f"{c.distro.family}:{c.distro.version}"
     # `base` is enough: with wheels the CUDA libraries come from PyPI, and a toolkit beside them would be a second copy.
     return f"nvidia/cuda:{c.toolkit.version}-base-ubuntu{c.distro.version}"
+
+
+def _tools_image(c: compat.Candidate, kind: str) -> str:
+    if kind == "image":  # whoever names an image may have no way to another
+        return c.base
+    if kind == "local":
+        return f"torchpair-base:{TOOLS[kind]}"
+    return TOOLS[kind].replace("ubuntu", "ubuntu:")
 
 
 def _tag(c: compat.Candidate) -> str:
