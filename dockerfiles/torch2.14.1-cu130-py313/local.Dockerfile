@@ -115,9 +115,16 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/tools/bin/python --target /layer/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /layer/cuda-metadata \
- && mv /layer/cuda/*.dist-info /layer/cuda-metadata/ \
+      --python /opt/tools/bin/python --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /metadata \
+ && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+ && settle
+
+FROM venv AS metadata
+RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    rm -rf /layer \
+ && mkdir -p /layer/metadata/opt/venv/lib/python3.13/site-packages \
+ && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.13/site-packages/ \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
@@ -181,6 +188,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
       --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle
 
+# ---- probe: the health check, and what it is to find --------------------------------------------------------------
+FROM tools AS probe
+COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
+COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
+SPEC
+
+RUN settle
+
 # ---- the image ----------------------------------------------------------------------------------------------------
 FROM base AS image
 ENV PATH=/opt/venv/bin:$PATH \
@@ -191,17 +207,14 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/torchpair \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-COPY --link --from=cuda /layer/cuda /opt/venv/cuda
-COPY --link --from=cuda /layer/cuda-metadata /opt/venv/lib/python3.13/site-packages
+COPY --link --from=cuda /layer/cuda /
+COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
 COPY --link --from=triton /layer/triton /
 COPY --link --from=torch /layer/torch /
 COPY --link --from=audio /layer/audio /
-COPY --link probe.pyz /opt/torchpair/probe.pyz
-COPY --link <<'SPEC' /opt/torchpair/expect.json
-{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
-SPEC
+COPY --link --from=probe /layer/probe /
 
 LABEL org.opencontainers.image.title="torchpair" \
       org.opencontainers.image.description="torch 2.14.1 and torchaudio 2.11.0, torchcodec 0.17.0, CUDA 13.0, Python 3.13" \

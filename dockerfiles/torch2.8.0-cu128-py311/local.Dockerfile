@@ -113,9 +113,16 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/tools/bin/python --target /layer/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /layer/cuda-metadata \
- && mv /layer/cuda/*.dist-info /layer/cuda-metadata/ \
+      --python /opt/tools/bin/python --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /metadata \
+ && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+ && settle
+
+FROM venv AS metadata
+RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    rm -rf /layer \
+ && mkdir -p /layer/metadata/opt/venv/lib/python3.11/site-packages \
+ && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.11/site-packages/ \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
@@ -179,6 +186,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
       --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle
 
+# ---- probe: the health check, and what it is to find --------------------------------------------------------------
+FROM tools AS probe
+COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
+COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.8.4.1", "nvidia-cuda-cupti-cu12": "12.8.90", "nvidia-cuda-nvrtc-cu12": "12.8.93", "nvidia-cuda-runtime-cu12": "12.8.90", "nvidia-cudnn-cu12": "9.10.2.21", "nvidia-cufft-cu12": "11.3.3.83", "nvidia-cufile-cu12": "1.13.1.3", "nvidia-curand-cu12": "10.3.9.90", "nvidia-cusolver-cu12": "11.7.3.90", "nvidia-cusparse-cu12": "12.5.8.93", "nvidia-cusparselt-cu12": "0.7.1", "nvidia-nccl-cu12": "2.27.3", "nvidia-nvjitlink-cu12": "12.8.93", "nvidia-nvtx-cu12": "12.8.90", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.8.0", "torchaudio": "2.8.0", "triton": "3.4.0", "typing-extensions": "4.16.0"}, "sm": ["7.0", "7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "12.8", "python": "3.11", "torch": "2.8.0", "torchaudio": "2.8.0", "torchcodec": null}}
+SPEC
+
+RUN settle
+
 # ---- the image ----------------------------------------------------------------------------------------------------
 FROM base AS image
 ENV PATH=/opt/venv/bin:$PATH \
@@ -189,17 +205,14 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/torchpair \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-COPY --link --from=cuda /layer/cuda /opt/venv/cuda
-COPY --link --from=cuda /layer/cuda-metadata /opt/venv/lib/python3.11/site-packages
+COPY --link --from=cuda /layer/cuda /
+COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
 COPY --link --from=triton /layer/triton /
 COPY --link --from=torch /layer/torch /
 COPY --link --from=audio /layer/audio /
-COPY --link probe.pyz /opt/torchpair/probe.pyz
-COPY --link <<'SPEC' /opt/torchpair/expect.json
-{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.8.4.1", "nvidia-cuda-cupti-cu12": "12.8.90", "nvidia-cuda-nvrtc-cu12": "12.8.93", "nvidia-cuda-runtime-cu12": "12.8.90", "nvidia-cudnn-cu12": "9.10.2.21", "nvidia-cufft-cu12": "11.3.3.83", "nvidia-cufile-cu12": "1.13.1.3", "nvidia-curand-cu12": "10.3.9.90", "nvidia-cusolver-cu12": "11.7.3.90", "nvidia-cusparse-cu12": "12.5.8.93", "nvidia-cusparselt-cu12": "0.7.1", "nvidia-nccl-cu12": "2.27.3", "nvidia-nvjitlink-cu12": "12.8.93", "nvidia-nvtx-cu12": "12.8.90", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.8.0", "torchaudio": "2.8.0", "triton": "3.4.0", "typing-extensions": "4.16.0"}, "sm": ["7.0", "7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "12.8", "python": "3.11", "torch": "2.8.0", "torchaudio": "2.8.0", "torchcodec": null}}
-SPEC
+COPY --link --from=probe /layer/probe /
 
 LABEL org.opencontainers.image.title="torchpair" \
       org.opencontainers.image.description="torch 2.8.0 and torchaudio 2.8.0, CUDA 12.8, Python 3.11" \

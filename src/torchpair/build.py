@@ -63,14 +63,18 @@ def images(
     progress: Progress,
     jobs: int,
     mirror: Mirror = mirrors.NONE,
+    fresh: bool = False,
 ) -> list[Built]:
-    """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row."""
+    """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row.
+
+    fresh: every step anew, whatever the cache has, under the spec's own tag.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     running: list[subprocess.Popen[str]] = []
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
     try:
         futures = [
-            pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror)
+            pool.submit(_one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror, fresh)
             for spec in specs
         ]
         return [future.result() for future in futures]
@@ -90,10 +94,11 @@ def _one(
     progress: Progress,
     running: list[subprocess.Popen[str]],
     mirror: Mirror,
+    fresh: bool,
 ) -> Built:
     began = time.monotonic()
     try:
-        return _build(engine, spec, folder, log, progress, running, mirror)
+        return _build(engine, spec, folder, log, progress, running, mirror, fresh)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as problem:
         error = f"the engine does not answer: {problem}"
         progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
@@ -108,6 +113,7 @@ def _build(
     progress: Progress,
     running: list[subprocess.Popen[str]],
     mirror: Mirror,
+    fresh: bool,
 ) -> Built:
     began = time.monotonic()
     before = image(engine, spec.reference)
@@ -117,6 +123,8 @@ def _build(
         argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
     for name, value in mirrors.build_arguments(spec, mirror).items():
         argv += ["--set", f"*.args.{name}={value}"]
+    if fresh:
+        argv += ["--no-cache", "--set", f"{plan.target(spec)}.tags={spec.reference}"]
     argv.append(plan.target(spec))
     steps = Steps(spec.name, progress)
     with log.open("w", encoding="utf-8") as out:

@@ -137,6 +137,9 @@ def explain(
     else:
         (row,) = Workspace(file).choose([str(name)])
     answer = explained.explain(row, facts, base)
+    if answer.spec is None and name is not None and row.base is None:  # as `rows` does: it may stand on the other base
+        other = explained.explain(row, facts, "local" if base == "nvidia" else "nvidia")
+        answer, base = (other, other.spec.base) if other.spec else (answer, base)
     if as_json:
         click.echo(json.dumps(explained.to_json(answer, facts), indent=1))
     else:

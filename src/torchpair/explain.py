@@ -107,7 +107,7 @@ def described(spec: Spec) -> dict[str, Any]:
 
 
 def to_json(e: Explanation, facts: Facts) -> dict[str, Any]:
-    body: dict[str, Any] = {"ok": not e.problems, "row": e.row.name}
+    body: dict[str, Any] = {"ok": not e.problems, "forced": bool(e.problems and e.spec), "row": e.row.name}
     if e.spec:
         body |= described(e.spec)
         body["decisions"] = [

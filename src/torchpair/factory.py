@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +112,29 @@ def spec_of(workspace: Workspace, target: str, base: str, engine: Engine) -> Spe
     if not held:
         raise EngineError(f"row {target} has no image yet", remedy=f"torchpair images {target}")
     return held[0]
+
+
+@contextmanager
+def build_again(workspace: Workspace, engine: Engine, spec: Spec, console: Console) -> Iterator[str]:
+    """A second image of a spec's lock, made without any cache, for as long as the context lasts; its reference.
+
+    Raises EngineError with what went wrong.
+    """
+    workspace.write_rendered()
+    workspace.probe()
+    twin = replace(spec, tag=f"{spec.tag}-again")
+    os.environ["DOCKER_HOST"] = engine.host
+    logs = workspace.reports / "logs" / "again"
+    with progress.show(console) as shown:
+        shown.say(f"Building {spec.name} once more, without the cache.")
+        (built,) = build.images(engine, [twin], workspace.folder, logs, shown, 1, workspace.mirror, fresh=True)
+    if built.image_id is None:
+        raise EngineError(f"{spec.name} could not be built once more", why=built.error, where=str(built.log))
+    try:
+        yield twin.reference
+    finally:
+        with closing(engine.client()) as client:
+            client.images.remove(twin.reference)
 
 
 def _any_base(workspace: Workspace, row: Row) -> None:

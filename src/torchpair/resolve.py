@@ -337,7 +337,7 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
     sm = compat.compiled_sm(c)
     cuda = "a CPU build needs no driver" if min_driver is None else f"the lowest of CUDA {row.cuda.split('.')[0]}"
     return (
-        Decision("torch", row.torch.version or "as the base has it", "wheel-cuda", _why_torch(c)),
+        Decision("torch", row.torch.version or "as the base has it", _TORCH_RULE[row.torch.origin], _why_torch(c)),
         Decision(
             "torchaudio",
             f"{c.torchaudio.version if c.torchaudio else ref}" + (f", compiled from {ref}" if ref else ""),
@@ -357,11 +357,15 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
         Decision(
             "sm",
             "not verified" if sm is None else ", ".join(sm) or "none",
-            "sm-covered",
+            _SM_RULE[row.torch.origin],
             "architectures compiled into torch's wheel" if row.torch.origin == "wheel" else "as the row asks",
         ),
         Decision("min_driver", min_driver or "none", "driver-floor", cuda),
     )  # fmt: skip
+
+
+_TORCH_RULE = {"wheel": "wheel-cuda", "source": "source-torch", "base": "base-image"}
+_SM_RULE = {"wheel": "sm-covered", "source": "source-torch", "base": None}
 
 
 def _why_torch(c: compat.Candidate) -> str:

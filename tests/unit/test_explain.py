@@ -31,8 +31,7 @@ def offers(e: Explanation, facts: Facts, base: str = "nvidia") -> list[dict[str,
     for body, option in zip(found, e.options, strict=True):
         (row,) = pasted(body["write"])
         assert body["changes"] == list(option.changes)
-        assert row.default is row.force is False
-        got = {**described(resolve(row, facts, base)), "default": False}
+        got = described(resolve(row, facts, base))
         assert got == {key: body[key] for key in got}
     text = lines(e, facts)
     assert [line.strip() for line in text if line.strip().startswith("- {")] == [body["write"] for body in found]
@@ -59,8 +58,10 @@ REFUSED: list[tuple[dict[str, Any], list[str], Short, Short | None]] = [
      ("2.5.1", "12.4", "3.12", "wheel")),
     ({"torch": "2.1.0", "sm": ["12.0"]}, ["sm-covered"], ("2.7.1", "12.8", "3.11", "wheel"), None),
     ({"torch": "9.9.9"}, ["torch-known"], ("2.14.1", "13.0", "3.12", "wheel"), None),
-    ({"torch": "2.8.0", "torchaudio": "2.7.1"}, ["lockstep"], ("2.8.0", "12.8", "3.12", "wheel"), None),
-    ({"torch": "2.10.0", "torchaudio": "2.11.0"}, ["stable-abi"], ("2.10.0", "12.8", "3.12", "wheel"), None),
+    ({"torch": "2.8.0", "torchaudio": "2.7.1"}, ["lockstep", "cuda-equality"], ("2.8.0", "12.8", "3.12", "wheel"),
+     None),
+    ({"torch": "2.10.0", "torchaudio": "2.11.0"}, ["stable-abi", "cuda-equality"], ("2.10.0", "12.8", "3.12", "wheel"),
+     None),
 ]  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def test_an_offer_that_only_leaves_something_out_says_so(row: MakeRow, facts: Fa
     e = explain(row('torch: "2.8.0", cuda: "12.8", python: "3.12", distro: debian13'), facts)
     assert "distro-known" in {p.rule.id for p in e.problems}
     assert offers(e, facts)[0]["write"] == '- {torch: "2.8.0", cuda: "12.8", python: "3.12"}'
-    assert "      torchaudio 2.8.0, from PyPI; all else chosen by rule" in lines(e, facts)
+    assert "      torchaudio 2.8.0, from PyPI; distro ubuntu24.04 instead of debian13" in lines(e, facts)
 
 
 def test_force_shows_the_problems_and_what_is_built(row: MakeRow, facts: Facts) -> None:
