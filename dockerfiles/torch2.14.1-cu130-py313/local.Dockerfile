@@ -1,14 +1,18 @@
 # Rendered by torchpair from matrix.yaml by `torchpair render`: do not edit, `torchpair render --check` compares.
 # Row torch2.14.1-cu130-py313, base local.
 ARG BASE=torchpair-base:debian13
+# What the wheels are unpacked with: one for every row, so that rows of any base share the stages that need no Python.
+ARG TOOLS=torchpair-base:debian13
 
 # ---- base: what the distribution gives ----------------------------------------------------------------------------
 FROM ${BASE} AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
+# SOURCE_DATE_EPOCH: the day of a new password entry. What changed here gets one time, whenever it is made.
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
+    export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -24,14 +28,23 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && groupadd --gid 10001 torchpair \
  && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+ && find /etc -maxdepth 1 -name '*-' -delete \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+      -exec touch --no-dereference --date=@1577836800 {} + \
+ && rm /var/tmp/before \
+ && touch --date=@1577836800 /var/tmp
 
 # ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
-FROM base AS tools
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    apt-get update \
+    rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
  && apt-get install -y --no-install-recommends \
+      ca-certificates \
       python3-venv
 ARG PYPI_INDEX=
 COPY <<'LOCK' /locks/tools.txt
@@ -42,31 +55,39 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/tools \
  && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir \
       ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
+# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
+COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+#!/bin/bash
+set -euo pipefail
+find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
+find /layer -name .lock -type f -delete
+rm -rf "$UV_CACHE_DIR"
+find /layer -exec touch --no-dereference --date=@1577836800 {} +
+SETTLE
+
+ENV PATH=/opt/tools/bin:$PATH
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV PATH=/opt/tools/bin:$PATH \
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_TIMEOUT=300 \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
-# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
-COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
-#!/bin/bash
-set -euo pipefail
-find /out -name __pycache__ -type d -prune -exec rm -rf {} +
-find /out -name .lock -type f -delete
-rm -rf "$UV_CACHE_DIR"
-find /out -exec touch --no-dereference --date=@1577836800 {} +
-SETTLE
 
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
-FROM tools AS venv
+FROM base AS venv
+COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /usr/local/bin/
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_TIMEOUT=300 \
+    UV_LINK_MODE=hardlink \
+    UV_NO_CONFIG=1 \
+    UV_NO_PROGRESS=1
 RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
  && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.13/site-packages/nvidia \
- && mkdir -p /out/opt \
- && cp -a /opt/venv /out/opt/ \
+ && mkdir -p /layer/venv/opt \
+ && cp -a /opt/venv /layer/venv/opt/ \
  && settle
 
 # ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
@@ -94,9 +115,16 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /out/metadata \
- && mv /out/cuda/*.dist-info /out/metadata/ \
+      --python /opt/tools/bin/python --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /metadata \
+ && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+ && settle
+
+FROM venv AS metadata
+RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    rm -rf /layer \
+ && mkdir -p /layer/metadata/opt/venv/lib/python3.13/site-packages \
+ && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.13/site-packages/ \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
@@ -118,22 +146,33 @@ typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    rm -rf /out \
+    rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
+      --python /opt/venv/bin/python --prefix /layer/python/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
  && settle
 
-# ---- torch: torch and triton --------------------------------------------------------------------------------------
-FROM venv AS torch
-COPY <<'LOCK' /locks/torch.txt
-torch==2.14.1 --hash=sha256:c8f71aabc67bcbfc9373dc131537a5968d04edce73e88add21354a7cd0a76985  # torch-2.14.1-cp313-cp313-manylinux_2_28_x86_64.whl
+# ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
+FROM venv AS triton
+COPY <<'LOCK' /locks/triton.txt
 triton==3.8.0 --hash=sha256:1f0497218e26b7d79773ad9c2a3fa3b539ee69f587a13fac2e552b1d322a8015  # triton-3.8.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    rm -rf /out \
+    rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+      --python /opt/venv/bin/python --prefix /layer/triton/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/triton.txt \
+ && settle
+
+# ---- torch: torch itself ------------------------------------------------------------------------------------------
+FROM venv AS torch
+COPY <<'LOCK' /locks/torch.txt
+torch==2.14.1 --hash=sha256:c8f71aabc67bcbfc9373dc131537a5968d04edce73e88add21354a7cd0a76985  # torch-2.14.1-cp313-cp313-manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /layer \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /layer/torch/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
  && settle
 
 # ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
@@ -144,10 +183,19 @@ torchcodec==0.17.0 --hash=sha256:9eb27bc90ad1d60fbded1415e8106961d5f9e4bc80b3010
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    rm -rf /out \
+    rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
+      --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle
+
+# ---- probe: the health check, and what it is to find --------------------------------------------------------------
+FROM tools AS probe
+COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
+COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
+SPEC
+
+RUN settle
 
 # ---- the image ----------------------------------------------------------------------------------------------------
 FROM base AS image
@@ -159,16 +207,14 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/torchpair \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-COPY --link --from=cuda /out/cuda /opt/venv/cuda
-COPY --link --from=cuda /out/metadata /opt/venv/lib/python3.13/site-packages
-COPY --link --from=venv /out/opt /opt
-COPY --link --from=python /out/opt /opt
-COPY --link --from=torch /out/opt /opt
-COPY --link --from=audio /out/opt /opt
-COPY --link probe.pyz /opt/torchpair/probe.pyz
-COPY --link <<'SPEC' /opt/torchpair/expect.json
-{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
-SPEC
+COPY --link --from=cuda /layer/cuda /
+COPY --link --from=metadata /layer/metadata /
+COPY --link --from=venv /layer/venv /
+COPY --link --from=python /layer/python /
+COPY --link --from=triton /layer/triton /
+COPY --link --from=torch /layer/torch /
+COPY --link --from=audio /layer/audio /
+COPY --link --from=probe /layer/probe /
 
 LABEL org.opencontainers.image.title="torchpair" \
       org.opencontainers.image.description="torch 2.14.1 and torchaudio 2.11.0, torchcodec 0.17.0, CUDA 13.0, Python 3.13" \

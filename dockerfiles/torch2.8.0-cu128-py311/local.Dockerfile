@@ -1,14 +1,18 @@
 # Rendered by torchpair from matrix.yaml by `torchpair render`: do not edit, `torchpair render --check` compares.
 # Row torch2.8.0-cu128-py311, base local.
 ARG BASE=torchpair-base:debian12
+# What the wheels are unpacked with: one for every row, so that rows of any base share the stages that need no Python.
+ARG TOOLS=torchpair-base:debian13
 
 # ---- base: what the distribution gives ----------------------------------------------------------------------------
 FROM ${BASE} AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
+# SOURCE_DATE_EPOCH: the day of a new password entry. What changed here gets one time, whenever it is made.
 RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
-    clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
+    export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -24,14 +28,23 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
  && groupadd --gid 10001 torchpair \
  && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+ && find /etc -maxdepth 1 -name '*-' -delete \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+      -exec touch --no-dereference --date=@1577836800 {} + \
+ && rm /var/tmp/before \
+ && touch --date=@1577836800 /var/tmp
 
 # ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
-FROM base AS tools
-RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
-    apt-get update \
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
  && apt-get install -y --no-install-recommends \
+      ca-certificates \
       python3-venv
 ARG PYPI_INDEX=
 COPY <<'LOCK' /locks/tools.txt
@@ -42,31 +55,39 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/tools \
  && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir \
       ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
+# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
+COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+#!/bin/bash
+set -euo pipefail
+find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
+find /layer -name .lock -type f -delete
+rm -rf "$UV_CACHE_DIR"
+find /layer -exec touch --no-dereference --date=@1577836800 {} +
+SETTLE
+
+ENV PATH=/opt/tools/bin:$PATH
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV PATH=/opt/tools/bin:$PATH \
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_TIMEOUT=300 \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
-# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
-COPY --chmod=755 <<'SETTLE' /usr/local/bin/settle
-#!/bin/bash
-set -euo pipefail
-find /out -name __pycache__ -type d -prune -exec rm -rf {} +
-find /out -name .lock -type f -delete
-rm -rf "$UV_CACHE_DIR"
-find /out -exec touch --no-dereference --date=@1577836800 {} +
-SETTLE
 
 # ---- venv: Python 3.11 and an empty environment --------------------------------------------------------------------
-FROM tools AS venv
+FROM base AS venv
+COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /usr/local/bin/
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_TIMEOUT=300 \
+    UV_LINK_MODE=hardlink \
+    UV_NO_CONFIG=1 \
+    UV_NO_PROGRESS=1
 RUN uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
  && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.11/site-packages/nvidia \
- && mkdir -p /out/opt \
- && cp -a /opt/venv /out/opt/ \
+ && mkdir -p /layer/venv/opt \
+ && cp -a /opt/venv /layer/venv/opt/ \
  && settle
 
 # ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
@@ -92,9 +113,16 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/tools/bin/python --target /out/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /out/metadata \
- && mv /out/cuda/*.dist-info /out/metadata/ \
+      --python /opt/tools/bin/python --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /metadata \
+ && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+ && settle
+
+FROM venv AS metadata
+RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    rm -rf /layer \
+ && mkdir -p /layer/metadata/opt/venv/lib/python3.11/site-packages \
+ && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.11/site-packages/ \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
@@ -114,22 +142,33 @@ typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    rm -rf /out \
+    rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
+      --python /opt/venv/bin/python --prefix /layer/python/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
  && settle
 
-# ---- torch: torch and triton --------------------------------------------------------------------------------------
-FROM venv AS torch
-COPY <<'LOCK' /locks/torch.txt
-torch==2.8.0 --hash=sha256:c12fa219f51a933d5f80eeb3a7a5d0cbe9168c0a14bbb4055f1979431660879b  # torch-2.8.0-cp311-cp311-manylinux_2_28_x86_64.whl
+# ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
+FROM venv AS triton
+COPY <<'LOCK' /locks/triton.txt
 triton==3.4.0 --hash=sha256:7b70f5e6a41e52e48cfc087436c8a28c17ff98db369447bcaff3b887a3ab4467  # triton-3.4.0-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    rm -rf /out \
+    rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+      --python /opt/venv/bin/python --prefix /layer/triton/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/triton.txt \
+ && settle
+
+# ---- torch: torch itself ------------------------------------------------------------------------------------------
+FROM venv AS torch
+COPY <<'LOCK' /locks/torch.txt
+torch==2.8.0 --hash=sha256:c12fa219f51a933d5f80eeb3a7a5d0cbe9168c0a14bbb4055f1979431660879b  # torch-2.8.0-cp311-cp311-manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    rm -rf /layer \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /layer/torch/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
  && settle
 
 # ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
@@ -142,10 +181,19 @@ torchaudio==2.8.0 --hash=sha256:776c0b4ba84b9e3ddf6304b9c47cd63549d7896a6f3d5184
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    rm -rf /out \
+    rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/venv/bin/python --prefix /out/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
+      --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
  && settle
+
+# ---- probe: the health check, and what it is to find --------------------------------------------------------------
+FROM tools AS probe
+COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
+COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.8.4.1", "nvidia-cuda-cupti-cu12": "12.8.90", "nvidia-cuda-nvrtc-cu12": "12.8.93", "nvidia-cuda-runtime-cu12": "12.8.90", "nvidia-cudnn-cu12": "9.10.2.21", "nvidia-cufft-cu12": "11.3.3.83", "nvidia-cufile-cu12": "1.13.1.3", "nvidia-curand-cu12": "10.3.9.90", "nvidia-cusolver-cu12": "11.7.3.90", "nvidia-cusparse-cu12": "12.5.8.93", "nvidia-cusparselt-cu12": "0.7.1", "nvidia-nccl-cu12": "2.27.3", "nvidia-nvjitlink-cu12": "12.8.93", "nvidia-nvtx-cu12": "12.8.90", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.8.0", "torchaudio": "2.8.0", "triton": "3.4.0", "typing-extensions": "4.16.0"}, "sm": ["7.0", "7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "12.8", "python": "3.11", "torch": "2.8.0", "torchaudio": "2.8.0", "torchcodec": null}}
+SPEC
+
+RUN settle
 
 # ---- the image ----------------------------------------------------------------------------------------------------
 FROM base AS image
@@ -157,16 +205,14 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/torchpair \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-COPY --link --from=cuda /out/cuda /opt/venv/cuda
-COPY --link --from=cuda /out/metadata /opt/venv/lib/python3.11/site-packages
-COPY --link --from=venv /out/opt /opt
-COPY --link --from=python /out/opt /opt
-COPY --link --from=torch /out/opt /opt
-COPY --link --from=audio /out/opt /opt
-COPY --link probe.pyz /opt/torchpair/probe.pyz
-COPY --link <<'SPEC' /opt/torchpair/expect.json
-{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas-cu12": "12.8.4.1", "nvidia-cuda-cupti-cu12": "12.8.90", "nvidia-cuda-nvrtc-cu12": "12.8.93", "nvidia-cuda-runtime-cu12": "12.8.90", "nvidia-cudnn-cu12": "9.10.2.21", "nvidia-cufft-cu12": "11.3.3.83", "nvidia-cufile-cu12": "1.13.1.3", "nvidia-curand-cu12": "10.3.9.90", "nvidia-cusolver-cu12": "11.7.3.90", "nvidia-cusparse-cu12": "12.5.8.93", "nvidia-cusparselt-cu12": "0.7.1", "nvidia-nccl-cu12": "2.27.3", "nvidia-nvjitlink-cu12": "12.8.93", "nvidia-nvtx-cu12": "12.8.90", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.8.0", "torchaudio": "2.8.0", "triton": "3.4.0", "typing-extensions": "4.16.0"}, "sm": ["7.0", "7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "12.8", "python": "3.11", "torch": "2.8.0", "torchaudio": "2.8.0", "torchcodec": null}}
-SPEC
+COPY --link --from=cuda /layer/cuda /
+COPY --link --from=metadata /layer/metadata /
+COPY --link --from=venv /layer/venv /
+COPY --link --from=python /layer/python /
+COPY --link --from=triton /layer/triton /
+COPY --link --from=torch /layer/torch /
+COPY --link --from=audio /layer/audio /
+COPY --link --from=probe /layer/probe /
 
 LABEL org.opencontainers.image.title="torchpair" \
       org.opencontainers.image.description="torch 2.8.0 and torchaudio 2.8.0, CUDA 12.8, Python 3.11" \

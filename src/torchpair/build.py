@@ -74,16 +74,20 @@ def images(
     progress: Progress,
     jobs: int,
     mirror: Mirror = mirrors.NONE,
+    fresh: bool = False,
     inputs: Mapping[str, Inputs] | None = None,
 ) -> list[Built]:
-    """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row."""
+    """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row.
+
+    fresh: every step anew, whatever the cache has, under the spec's own tag.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     running: list[subprocess.Popen[str]] = []
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
     try:
         futures = [
             pool.submit(
-                _one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror,
+                _one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror, fresh,
                 (inputs or {}).get(spec.name, Inputs()),
             )
             for spec in specs
@@ -105,11 +109,12 @@ def _one(
     progress: Progress,
     running: list[subprocess.Popen[str]],
     mirror: Mirror,
+    fresh: bool,
     inputs: Inputs,
 ) -> Built:
     began = time.monotonic()
     try:
-        return _build(engine, spec, folder, log, progress, running, mirror, inputs)
+        return _build(engine, spec, folder, log, progress, running, mirror, fresh, inputs)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as problem:
         error = f"the engine does not answer: {problem}"
         progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
@@ -124,12 +129,14 @@ def _build(
     progress: Progress,
     running: list[subprocess.Popen[str]],
     mirror: Mirror,
+    fresh: bool,
     inputs: Inputs,
 ) -> Built:
     began = time.monotonic()
     before = image(engine, spec.reference)
+    more = ["--no-cache", "--set", f"{plan.target(spec)}.tags={spec.reference}"] if fresh else []
     steps = Steps(spec.name, progress)
-    code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, ["--load"])
+    code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, ["--load", *more])
     if spec.recipes and (code or steps.compiled):
         _whole_log(engine, spec, folder, log, mirror, inputs)
     seconds = time.monotonic() - began

@@ -5,6 +5,7 @@ What a command needs is imported inside it, so that `torchpair --help` answers a
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair import __version__, cli_know
-from torchpair.cli_know import matrix_option
+from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_OK,
@@ -21,6 +22,7 @@ from torchpair.errors import (
     EXIT_USAGE,
     EngineError,
     TorchpairError,
+    visible,
 )
 
 if TYPE_CHECKING:
@@ -52,10 +54,10 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except TorchpairError as error:
-        click.echo(f"torchpair: {error}", err=True)
+        _complain(f"torchpair: {error}")
         sys.exit(error.exit_code)
     except OSError as error:  # a folder that may not be written, a full disk
-        click.echo(f"torchpair: {error.strerror or error}: {error.filename or 'no file named'}", err=True)
+        _complain(f"torchpair: {error.strerror or error}: {error.filename or 'no file named'}")
         sys.exit(EXIT_USAGE)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -63,8 +65,15 @@ def main() -> None:
         click.echo("torchpair: stopped", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        _complain(words.getvalue().rstrip())
         sys.exit(EXIT_USAGE)
+
+
+def _complain(text: str) -> None:
+    """Words with a user's own in them: a terminal must only show them."""
+    click.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)
@@ -90,7 +99,10 @@ def _say(line: str) -> None:
 @gpu_option
 @mirror_option
 @click.option("--all", "everything", is_flag=True, help="Every row, not only the default ones.")
-@click.option("--jobs", "-j", type=click.IntRange(1, 64), default=2, show_default=True, help="Rows built at a time.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(1, 64), default=lambda: min(8, os.cpu_count() or 2),
+    help="Rows built at a time; by default one for each CPU, at most 8.",
+)  # fmt: skip
 @click.option("--again", is_flag=True, help="Check also what has a report already.")
 def images(
     names: tuple[str, ...],
@@ -245,6 +257,54 @@ def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: 
         screen.print(present.checks_table(report))
         screen.print(present.table([present.outcome(report, path)]))
     sys.exit({"healthy": EXIT_OK, "unhealthy": EXIT_UNHEALTHY}.get(report.verdict, EXIT_INCONCLUSIVE))
+
+
+@cli.command()
+@click.argument("target", metavar="IMAGE|ROW")
+@matrix_option
+@base_option
+@click.option("--have", metavar="IMAGE|ROW", help="Also what a pull brings to someone who has this one already.")
+@click.option(
+    "--diff", "rebuild", is_flag=True, help="Build the row once more without the cache, and list what differs."
+)
+@json_flag
+def layers(target: str, file: Path, base: str, have: str | None, rebuild: bool, as_json: bool) -> None:
+    """Show what an image weighs: by layer, by package, what nobody owns, what lies there twice.
+
+    With --diff it ends with 1 when two builds of one lock are not the same.
+    """
+    import json
+
+    from torchpair import engine as engines
+    from torchpair import layers as layered
+    from torchpair.console import console
+    from torchpair.factory import build_again, spec_of
+
+    engine = engines.find()
+    if engine is None:
+        raise EngineError("no Docker engine answers", remedy="torchpair engine start")
+    workspace = _workspace(file)
+
+    def reference(name: str) -> str:
+        spec = spec_of(workspace, name, base, engine)
+        return spec.reference if spec else name
+
+    if rebuild:
+        spec = spec_of(workspace, target, base, engine)
+        if spec is None:
+            raise TorchpairError(f"{target} is no row of {file}", remedy="--diff builds a row once more: name one")
+        with build_again(workspace, engine, spec, console()) as again:
+            shares = layered.same(layered.read(engine, spec.reference), layered.read(engine, again))
+            found = layered.differences(engine, spec.reference, again)
+        click.echo("\n".join(layered.diff_lines(shares, found)))
+        sys.exit(1 if found else 0)
+    image = reference(target)
+    there = layered.read(engine, reference(have)) if have else None
+    answer = layered.Contents(image, layered.read(engine, image), layered.take_inventory(engine, image))
+    if as_json:
+        click.echo(json.dumps(layered.to_json(answer, there), indent=1))
+    else:
+        click.echo("\n".join(layered.lines(answer, there, have)))
 
 
 @cli.command()

@@ -105,11 +105,11 @@ def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
 @click.option("--torchaudio", help="A torchaudio; by default the one that the rules choose.")
 @click.option("--from-source", is_flag=True, help="Compile torchaudio.")
 @click.option("--sm", multiple=True, help="A GPU architecture that must be covered; may be repeated.")
-@click.option("--arch", default="x86_64", show_default=True, help="x86_64 or aarch64.")
+@click.option("--arch", help="Its CPU architecture: x86_64 (default) or aarch64.")
 @json_flag
 def explain(
     name: str | None, file: Path, base: str, torch: str | None, cuda: str | None, python: str | None,
-    torchaudio: str | None, from_source: bool, sm: tuple[str, ...], arch: str, as_json: bool,
+    torchaudio: str | None, from_source: bool, sm: tuple[str, ...], arch: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Say what a row, or a combination, resolves to and by which rule; or what refuses it, and what works instead.
 
@@ -123,24 +123,28 @@ def explain(
         raise TorchpairError(
             "name a row, or a --torch", remedy="torchpair explain --torch 2.8.0 --cuda 12.8 --python 3.11"
         )
-    if name and (cuda or python or torchaudio or from_source or sm):
+    if name is not None and (from_source or sm or any(v is not None for v in (cuda, python, torchaudio, arch))):
         raise TorchpairError(
             "a row has its CUDA, Python and all else in the matrix", remedy="ask with --torch for another combination"
         )
     facts = facts_data.load()
     if torch is not None:
         row = explained.request(
-            facts, torch, cuda=cuda, python=python, torchaudio=torchaudio, sm=sm, arch=arch, from_source=from_source
-        )
+            facts, torch, cuda=cuda, python=python, torchaudio=torchaudio, sm=sm,
+            arch="x86_64" if arch is None else arch, from_source=from_source,
+        )  # fmt: skip
     else:
         (row,) = Workspace(file).choose([str(name)])
     answer = explained.explain(row, facts, base)
+    if answer.spec is None and name is not None and row.base is None:  # as `rows` does: it may stand on the other base
+        other = explained.explain(row, facts, "local" if base == "nvidia" else "nvidia")
+        answer, base = (other, other.spec.base) if other.spec else (answer, base)
     if as_json:
         click.echo(json.dumps(explained.to_json(answer, facts), indent=1))
     else:
-        click.echo(f"{answer.row.name} on {base}")
+        click.echo(f"{row.name} on {row.base or base}")
         click.echo("\n".join(explained.lines(answer, facts)))
-    sys.exit(EXIT_USAGE if answer.problems and not row.force else 0)
+    sys.exit(0 if answer.spec else EXIT_USAGE)  # `force` passes the rules, and cannot make up what is not known
 
 
 @click.command()
@@ -176,7 +180,7 @@ def solve(
     facts = facts_data.load()
     known = [search.gpu(text) for text in gpus]
     arch = arch or next((own for _, own in known if own), "x86_64")
-    wish = search.Wish(tuple(sm for sm, _ in known), driver, python, cuda, arch, profile)
+    wish = search.Wish(tuple(dict.fromkeys(sm for sm, _ in known)), driver, python, cuda, arch, profile)
     found = search.solve(wish, facts, base)
     instead = [] if found else search.relaxed(wish, facts, base)
     if as_json:

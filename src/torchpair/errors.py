@@ -5,6 +5,8 @@ A `TorchpairError` reaches the terminal as a few plain lines and an exit code, n
 
 from __future__ import annotations
 
+import re
+
 # The exit codes of every command. README.md has the same table; a test compares the two.
 EXIT_OK = 0
 EXIT_UNHEALTHY = 1
@@ -76,3 +78,12 @@ class CommandError(TorchpairError):
     """A program that torchpair called ended with an error."""
 
     exit_code = EXIT_BUILD_FAILED
+
+
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
+
+
+def visible(text: str) -> str:
+    """What a terminal only shows: no escape sequences, no control or direction characters; line ends become spaces."""
+    text = _ESCAPE.sub("", text)
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -66,7 +66,7 @@ def request(
     if python is None:
         python = _usual_python(facts, torch, arch)
     audio = Package(torchaudio, "source" if from_source else "wheel")
-    return named(Row("", Package(torch), cuda, python, audio, sm=tuple(sm), arch=arch))
+    return named(Row("", Package(torch), cuda, python, audio, sm=tuple(dict.fromkeys(sm)), arch=arch))
 
 
 def _usual_python(facts: Facts, torch: str, arch: str) -> str:
@@ -107,7 +107,7 @@ def described(spec: Spec) -> dict[str, Any]:
 
 
 def to_json(e: Explanation, facts: Facts) -> dict[str, Any]:
-    body: dict[str, Any] = {"ok": not e.problems, "row": e.row.name}
+    body: dict[str, Any] = {"ok": not e.problems, "forced": bool(e.problems and e.spec), "row": e.row.name}
     if e.spec:
         body |= described(e.spec)
         body["decisions"] = [
@@ -132,12 +132,17 @@ def to_json(e: Explanation, facts: Facts) -> dict[str, Any]:
         for p in e.problems
     ]
     body["alternatives"] = [
-        {**described(o.spec), "changes": list(o.changes), "write": yaml_row(o.spec)} for o in e.options
+        {**described(o.spec), "changes": list(o.changes), "write": _offered(e, o)} for o in e.options
     ]
     return body
 
 
-def yaml_row(spec: Spec) -> str:
+def _offered(e: Explanation, option: Option) -> str:
+    """The line for an option; on the base that the refused row names, where it names one."""
+    return yaml_row(option.spec, e.row.base if e.row.base == option.spec.base else None)
+
+
+def yaml_row(spec: Spec, base: str | None = None) -> str:
     """The line of matrix.yaml that asks for a spec."""
     row = spec.row
     parts = [f"torch: {_yaml_package(row.torch)}", f'cuda: "{row.cuda}"', f'python: "{row.python}"']
@@ -145,7 +150,7 @@ def yaml_row(spec: Spec) -> str:
         parts.append(f"torchaudio: {_yaml_package(row.torchaudio)}")
     if row.torchcodec != Package():
         parts.append(f"torchcodec: {_yaml_package(row.torchcodec)}")
-    for key, value in (("base", row.base), ("distro", row.distro), ("index", row.index)):
+    for key, value in (("base", row.base or base), ("distro", row.distro), ("index", row.index)):
         parts += [f'{key}: "{value}"'] if value else []
     if row.arch != "x86_64":
         parts.append(f"arch: {row.arch}")
@@ -173,7 +178,7 @@ def lines(e: Explanation, facts: Facts) -> list[str]:
     if e.problems:
         out += ["", "nearest combinations that work, best first:"]
         for option in e.options:
-            out += [f"  {yaml_row(option.spec)}", f"      {_option_words(option)}"]
+            out += [f"  {_offered(e, option)}", f"      {_option_words(option)}"]
     if e.spec:
         out += ["", "forced: built all the same, the check decides"] if e.problems else []
         width = max(len(d.value) for d in e.spec.decisions)
@@ -186,4 +191,4 @@ def _option_words(option: Option) -> str:
     spec = option.spec
     codec = f", torchcodec {spec.torchcodec}" if spec.torchcodec else ""
     where = {"pypi": "from PyPI", "pytorch": "from PyTorch's own index"}.get(spec.index, "compiled")
-    return f"torchaudio {spec.torchaudio}{codec}, {where}; " + "; ".join(option.changes)
+    return f"torchaudio {spec.torchaudio}{codec}, {where}; " + "; ".join(option.changes or ("all else chosen by rule",))

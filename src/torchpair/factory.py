@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,13 +75,13 @@ def make(
         specs = [spec for spec in specs if spec.name not in unlocked]
         workspace.write_rendered()
         probe, digest = workspace.probe()
-        for distro in dict.fromkeys(spec.distro for spec in specs if spec.base == "local"):
+        for distro in dict.fromkeys(d for s in specs if s.base == "local" for d in (s.distro, s.tools_distro)):
             bases.ensure_local(engine, distro, shown.say)
         logs = workspace.reports / "logs"
         inputs, lost = _inputs(workspace, specs, given, shown.say)
         outcomes += lost
         specs = [spec for spec in specs if spec.name in inputs]
-        built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror, inputs)
+        built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror, inputs=inputs)
         found: list[Report] = []
         for item in built:
             if item.image_id is None:
@@ -147,8 +148,8 @@ def wheel(workspace: Workspace, name: str, output: Path, *, base: str, given: Gi
             raise LockError(unlocked[name])
         workspace.write_rendered()
         workspace.probe()
-        if spec.base == "local":
-            bases.ensure_local(engine, spec.distro, shown.say)
+        for distro in dict.fromkeys((spec.distro, spec.tools_distro) if spec.base == "local" else ()):
+            bases.ensure_local(engine, distro, shown.say)
         inputs = sources_of(workspace, spec, given, shown.say)
         log = workspace.reports / "logs" / f"{spec.name}.log"
         return build.wheel(engine, spec, workspace.folder, output, log, shown, workspace.mirror, inputs)
@@ -176,6 +177,32 @@ def _inputs(
             say(f"{spec.name}: {error}")
             lost.append(_lost(spec, "build failed", str(error)))
     return found, lost
+
+
+@contextmanager
+def build_again(workspace: Workspace, engine: Engine, spec: Spec, console: Console) -> Iterator[str]:
+    """A second image of a spec's lock, made without any cache, for as long as the context lasts; its reference.
+
+    Raises EngineError with what went wrong.
+    """
+    workspace.write_rendered()
+    workspace.probe()
+    twin = replace(spec, tag=f"{spec.tag}-again")
+    os.environ["DOCKER_HOST"] = engine.host
+    logs = workspace.reports / "logs" / "again"
+    with progress.show(console) as shown:
+        shown.say(f"Building {spec.name} once more, without the cache.")
+        inputs = {spec.name: sources_of(workspace, spec, NOTHING, shown.say)}
+        (built,) = build.images(
+            engine, [twin], workspace.folder, logs, shown, 1, workspace.mirror, fresh=True, inputs=inputs
+        )
+    if built.image_id is None:
+        raise EngineError(f"{spec.name} could not be built once more", why=built.error, where=str(built.log))
+    try:
+        yield twin.reference
+    finally:
+        with closing(engine.client()) as client:
+            client.images.remove(twin.reference)
 
 
 def _any_base(workspace: Workspace, row: Row) -> None:

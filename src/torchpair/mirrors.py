@@ -35,12 +35,14 @@ def build_arguments(spec: Spec, mirror: Mirror) -> dict[str, str]:
     wanted = {
         "BASE": image(spec.image, mirror) if mirror.registry else None,
         "TOOLKIT": image(spec.toolkit_image, mirror) if mirror.registry and spec.toolkit_image else None,
+        "TOOLS": image(spec.tools, mirror) if mirror.registry else None,
         "APT_MIRROR": mirror.apt if spec.base != "local" else None,  # the local base has the machine's own
         "PYPI_INDEX": mirror.pypi,
         "PYTORCH_INDEX": mirror.pytorch if spec.index == "pytorch" else None,
         "UV_PYTHON_INSTALL_MIRROR": mirror.python if spec.python_from == "uv" else None,
     }
-    return {name: value for name, value in wanted.items() if value and (name != "BASE" or value != spec.image)}
+    own = {"BASE": spec.image, "TOOLS": spec.tools}
+    return {name: value for name, value in wanted.items() if value and value != own.get(name)}
 
 
 def pytorch_index(spec: Spec, mirror: Mirror) -> tuple[str, str]:

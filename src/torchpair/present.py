@@ -21,6 +21,7 @@ import junitparser
 from rich.table import Table
 from rich.text import Text
 
+from torchpair.errors import visible
 from torchpair.report import CheckResult, Report, accepted, write_whole
 from torchpair.resources import templates_dir
 
@@ -44,7 +45,6 @@ LOG_SHOWN = 8_000
 NOTE_SHOWN = 1_000
 
 # Sequences that move a cursor, set a title or a colour: ESC [ ..., ESC ] ... BEL, and the two-character ones.
-_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|~!&@])")
 
 
@@ -374,19 +374,14 @@ def size(number: int | None) -> str:
 
 def plain(obj: object, most: int = 300) -> str:
     """One line that a terminal only shows: no escape sequences, no control or direction characters, no end."""
-    text = " ".join(_visible(str(obj)[: 10 * most]).split())
+    text = " ".join(visible(str(obj)[: 10 * most]).split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def block(obj: object, most: int = LOG_SHOWN) -> str:
     """The same for several lines."""
     text = str(obj)[-most:].replace("\r\n", "\n")
-    return "\n".join(_visible(line).rstrip() for line in text.split("\n")).strip("\n")
-
-
-def _visible(text: str) -> str:
-    text = _ESCAPE.sub("", text)
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "\n".join(visible(line).rstrip() for line in text.split("\n")).strip("\n")
 
 
 def _escape(text: str) -> str:

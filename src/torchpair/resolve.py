@@ -23,14 +23,16 @@ PYTORCH_INDEX = "https://download.pytorch.org/whl"
 UID = 10001
 
 # What lies where in an image. One layer per name; what changes least comes first (DESIGN: layers by content).
-LAYERS = ("cuda", "python", "torch", "audio")
+LAYERS = ("cuda", "python", "triton", "torch", "audio")
 _AUDIO = frozenset({"torchaudio", "torchcodec", "soundfile", "cffi", "pycparser"})
 # What torch's own metadata names, for a torch that no index has (2.5's; setuptools from 3.12 on).
 _TORCH_NEEDS = (
     ("filelock", ""), ("fsspec", ""), ("jinja2", ""), ("networkx", ""), ("pyyaml", ""), ("setuptools", "<82"),
     ("sympy", ">=1.13.1"), ("typing-extensions", ">=4.8.0"),
 )  # fmt: skip
-_TORCH = frozenset({"torch", "triton", "pytorch-triton"})
+_TRITON = frozenset({"triton", "pytorch-triton"})
+# The distribution that wheels are unpacked on, whatever a row's own is: what needs no Python is then made once for all.
+TOOLS = {"nvidia": "ubuntu24.04", "local": "debian13"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Spec:
     base: str  # "nvidia", "local" or "image"
     image: str  # the reference that FROM takes
     distro: str
+    tools: str  # the image that wheels are unpacked on, and its distribution
+    tools_distro: str
     torch_from: str  # "wheel", "source" or "base"
     torchaudio_from: str  # "wheel" or "source"
     torchaudio_ref: str | None  # the git ref that is compiled
@@ -156,8 +160,10 @@ def layer_of(package: str) -> str:
     # py3-none wheels of NVIDIA only: cuda-bindings is compiled per Python and must not sit in the shared layer.
     if package.startswith("nvidia-") or package == "cuda-toolkit":
         return "cuda"
-    if package in _TORCH:
+    if package == "torch":
         return "torch"
+    if package in _TRITON:
+        return "triton"
     return "audio" if package in _AUDIO else "python"
 
 
@@ -296,6 +302,8 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
         base=kind,
         image=_image(c, kind),
         distro=c.distro.name,
+        tools=_tools_image(c, kind),
+        tools_distro=TOOLS.get(kind, c.distro.name),
         torch_from=row.torch.origin,
         torchaudio_from=row.torchaudio.origin,
         torchaudio_ref=ref,
@@ -350,6 +358,14 @@ def _image(c: compat.Candidate, kind: str) -> str:
     return f"nvidia/cuda:{c.toolkit.version}-base-ubuntu{c.distro.version}"
 
 
+def _tools_image(c: compat.Candidate, kind: str) -> str:
+    if kind == "image":  # whoever names an image may have no way to another
+        return c.base
+    if kind == "local":
+        return f"torchpair-base:{TOOLS[kind]}"
+    return TOOLS[kind].replace("ubuntu", "ubuntu:")
+
+
 def _tag(c: compat.Candidate) -> str:
     """ "2.8.0-cu128-py311-ubuntu22.04". A row that chose its torchaudio itself, or its name, carries that."""
     assert c.distro is not None
@@ -378,7 +394,7 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
     sm = compat.compiled_sm(c)
     cuda = "a CPU build needs no driver" if min_driver is None else f"the lowest of CUDA {row.cuda.split('.')[0]}"
     return (
-        Decision("torch", row.torch.version or "as the base has it", "wheel-cuda", _why_torch(c)),
+        Decision("torch", row.torch.version or "as the base has it", _TORCH_RULE[row.torch.origin], _why_torch(c)),
         Decision(
             "torchaudio",
             f"{c.torchaudio.version if c.torchaudio else ref}" + (f", compiled from {ref}" if ref else ""),
@@ -399,7 +415,7 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
         Decision(
             "sm",
             "not verified" if sm is None else ", ".join(sm) or "none",
-            "sm-covered",
+            _SM_RULE[row.torch.origin],
             "as the row asks" if from_source(row) else "architectures compiled into torch's wheel",
         ),
         Decision("min_driver", min_driver or "none", "driver-floor", cuda),
@@ -418,6 +434,10 @@ def _toolkit_decision(c: compat.Candidate) -> tuple[Decision, ...]:
     }
     kind, _ = recipes.toolkit_of(c.row, c.base, c.distro, c.toolkit)
     return (Decision("toolkit", kind or "none", "toolkit", words[kind]),)
+
+
+_TORCH_RULE = {"wheel": "wheel-cuda", "source": "source-torch", "base": "base-image"}
+_SM_RULE = {"wheel": "sm-covered", "source": "source-torch", "base": None}
 
 
 def _why_torch(c: compat.Candidate) -> str:

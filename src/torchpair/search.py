@@ -129,8 +129,19 @@ def _changes(row: Row, spec: Spec) -> tuple[str, ...]:
         ("torch", row.torch.version, spec.torch),
         ("cuda", row.cuda, spec.cuda),
         ("python", row.python, spec.python),
+        # What a row leaves open changes nothing by being chosen.
+        *((name, old, new) for name, old, new in _chosen(row, spec) if old),
     )
-    return tuple(f"{name} {new} instead of {old}" for name, old, new in pairs if old != new)
+    return tuple(f"{name} {new or 'none'} instead of {old}" for name, old, new in pairs if old != new)
+
+
+def _chosen(row: Row, spec: Spec) -> tuple[tuple[str, str | None, str | None], ...]:
+    return (
+        ("torchaudio", row.torchaudio.version, spec.torchaudio),
+        ("torchcodec", row.torchcodec.version, spec.torchcodec),
+        ("distro", row.distro, spec.distro),
+        ("index", row.index, spec.index if spec.index != "none" else row.index),
+    )
 
 
 def _distance(row: Row, spec: Spec) -> float:
@@ -150,6 +161,7 @@ def _distance(row: Row, spec: Spec) -> float:
         else:
             old, new = Version(row.cuda), Version(spec.cuda)
             far += 1.0 if old.major == new.major else 3.0
+    far += 0.25 * sum(1 for _, old, new in _chosen(row, spec) if old and old != new)
     if row.python != spec.python:
         old_python, new_python = (int(p.removesuffix("t").split(".")[1]) for p in (row.python, spec.python))
         far += abs(old_python - new_python) + (0.5 if row.python.endswith("t") != spec.python.endswith("t") else 0)

@@ -148,9 +148,10 @@ def add_release(
     """
     if package not in PACKAGES:
         raise TorchpairError(f"the facts have no table of {package!r}", remedy=f"one of: {', '.join(PACKAGES)}")
+    wanted = _version(version)
     releases_text, cuda_text = text_of(folder / RELEASES), text_of(folder / CUDA)
     facts = schema.check(releases_text, cuda_text, folder)
-    release = _release(package, version, facts, look_up(package, say, fetch, index))
+    release = _release(package, wanted, facts, look_up(package, say, fetch, index))
     built = {}
     for arch in release.arches:
         wheel = max(release.of(arch), key=lambda wheel: wheel.build)
@@ -171,13 +172,19 @@ def add_release(
     return f"{package} {release.version} stands in {folder / RELEASES}, marked as not verified:\n" + "\n".join(entry)
 
 
-def _release(package: str, version: str, facts: Facts, listing: Listing) -> Release:
-    """The release to add. Raises TorchpairError where it is none."""
+def _version(text: str) -> Version:
     try:
-        wanted = Version(version)
-        release = listing.find(version)
-    except InvalidVersion as error:
-        raise TorchpairError(f"{version!r} is not a version", remedy='a whole version such as "2.16.0"') from error
+        if len(text) > 40:  # thousands of digits are a version to packaging, and no number to Python
+            raise InvalidVersion
+        return Version(text)
+    except InvalidVersion:
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise TorchpairError(f"{shown!r} is not a version", remedy='a whole version such as "2.16.0"') from None
+
+
+def _release(package: str, wanted: Version, facts: Facts, listing: Listing) -> Release:
+    """The release to add. Raises TorchpairError where it is none."""
+    release = listing.find(str(wanted))
     if any(Version(v) == wanted for v in _known(facts, package)):
         raise TorchpairError(f"the facts know {package} {wanted} already", remedy="torchpair facts check")
     if release is None:

@@ -162,7 +162,8 @@ def test_image(reference: str, expected: str | None) -> None:
 
 
 BASE = "mirror.example/hub/nvidia/cuda:12.8.1-base-ubuntu22.04"
-BOTH = {"APT_MIRROR": ALL.apt, "PYPI_INDEX": ALL.pypi}
+TOOLS = "mirror.example/hub/library/ubuntu:24.04"
+BOTH = {"APT_MIRROR": ALL.apt, "PYPI_INDEX": ALL.pypi, "TOOLS": TOOLS}
 
 
 @pytest.mark.parametrize(

@@ -95,26 +95,19 @@ def test_every_row_has_a_file_and_every_file_a_row(committed: dict[str, Spec]) -
 def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Workspace) -> None:
     spec = spec_of(file, committed)
     found = stages(parse(file.read_text(encoding="utf-8")))
-    wheels = ["cuda", "python", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
-    plain = [w for w in wheels if w != "cuda"]
-    assert [*found] == ["", "base", "tools", "venv", *(["wheels"] if "wheels" in wheels else wheels), "image"]
+    wheels = ["cuda", "metadata", "python", "triton", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
+    assert [*found] == ["", "base", "tools", "venv", *wheels, "probe", "image"]
     copies = [i.rest for i in found["image"] if i.word == "COPY"]
     assert all(copy.startswith("--link ") for copy in copies)
-    site = f"/opt/venv/lib/python{spec.python}/site-packages"
-    assert copies == [
-        *(
-            ["--link --from=cuda /out/cuda /opt/venv/cuda", f"--link --from=cuda /out/metadata {site}"]
-            if "cuda" in wheels
-            else []
-        ),
-        "--link --from=venv /out/opt /opt",
-        *(f"--link --from={stage} /out/opt /opt" for stage in plain),
-        "--link probe.pyz /opt/torchpair/probe.pyz",
-        "--link <<'SPEC' /opt/torchpair/expect.json",
-    ]
+    order = [w for w in ("cuda", "metadata") if w in wheels] + ["venv"]
+    order += [w for w in wheels if w not in order] + ["probe"]
+    assert copies == [f"--link --from={stage} /layer/{stage} /" for stage in order]
     assert not [i for i in found["image"] if i.word in ("RUN", "ADD")], "a RUN here would depend on all that is below"
     assert [i.rest for i in found["image"] if i.word == "USER"] == [f"{UID}:{UID}"]
-    assert [i.rest for i in found[""]] == [f"BASE={spec.image}"]
+    assert [i.rest for i in found[""]] == [f"BASE={spec.image}", f"TOOLS={spec.tools}"]
+    parents = {s: parent for parent, s in re.findall(r"^FROM (\S+) AS (\S+)$", file.read_text(), re.MULTILINE)}
+    # Of no row's Python or distribution: one stage for all.
+    assert parents["tools"] == "${TOOLS}" and parents.get("cuda") in ("tools", None)
 
 
 @each_file
@@ -170,7 +163,8 @@ def test_labels_and_expectation_say_what_the_spec_says(
     assert said == render.labels(spec)
     assert said["org.opencontainers.image.version"] == spec.tag
     assert said["torchpair.torch"] == spec.torch and said["torchpair.base"] == f"{spec.base}:{spec.distro}"
-    (body,) = [i.heredocs["SPEC"] for i in image if "SPEC" in i.heredocs]
+    probe = stages(parse(file.read_text(encoding="utf-8")))["probe"]
+    (body,) = [i.heredocs["SPEC"] for i in probe if "SPEC" in i.heredocs]
     lock = shipped.lock(spec)
     assert json.loads("\n".join(body)) == json.loads(json.dumps(render.expectation(spec, lock)))
 
@@ -231,7 +225,7 @@ def test_a_row_without_a_lock_says_so(spec: MakeSpec, shipped: Workspace) -> Non
     wheels = stages(parse(text))["wheels"]
     assert "\n".join(wheels[0].heredocs["PROJECT"]) + "\n" == locks.project(one)
     assert "--require-hashes" not in wheels[1].rest
-    (body,) = [i.heredocs["SPEC"] for i in stages(parse(text))["image"] if i.heredocs]
+    (body,) = [i.heredocs["SPEC"] for i in stages(parse(text))["probe"] if i.heredocs]
     assert json.loads(body[0])["lock"] is None
 
 
@@ -246,7 +240,7 @@ def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, ship
     one = spec('torch: "2.8.0", cuda: cpu, python: "3.11"', "local")
     wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
     text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
-    assert [*stages(parse(text))] == ["", "base", "tools", "venv", "torch", "image"]
+    assert [*stages(parse(text))] == ["", "base", "tools", "venv", "torch", "probe", "image"]
     assert "nvidia" not in "".join(i.rest for i in stages(parse(text))["venv"])
 
 

@@ -204,7 +204,8 @@ def test_an_architecture_with_a_letter_and_ptx(spec: MakeSpec) -> None:
 def test_layers() -> None:
     names = {
         "cuda": ["nvidia-cublas-cu12", "nvidia-nccl-cu13", "cuda-toolkit"],
-        "torch": ["torch", "triton", "pytorch-triton"],
+        "triton": ["triton", "pytorch-triton"],
+        "torch": ["torch"],
         "audio": ["torchaudio", "torchcodec", "soundfile", "cffi", "pycparser"],
         "python": ["numpy", "pip", "sympy", "cuda-bindings", "cuda-pathfinder", "torchvision"],
     }

@@ -1,0 +1,305 @@
+"""An image by layers and packages: what weighs, what two images share, what two builds of one lock differ in."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import docker.errors
+import requests.exceptions
+from docker import DockerClient
+
+from torchpair import inventory as inside
+from torchpair import present
+from torchpair import report as reports
+from torchpair.engine import Engine
+from torchpair.errors import EngineError, TorchpairError
+from torchpair.resolve import layer_of
+
+SECONDS = 120
+SHOWN = 8  # packages of a layer
+DIFFERENCES = 40
+TEXT = 200_000  # characters
+# What the Dockerfile's steps are called in an image's history.
+_STEPS = (
+    (re.compile(r"COPY /layer/([a-z]+) "), r"\1"),
+    (re.compile(r"RUN .*apt-get "), "system"),
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer. digest: sha256 of its unpacked tar; size: bytes, unpacked."""
+
+    name: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Bytes of an image's files by owner. twice: CUDA libraries that lie at more than one place, with their owners."""
+
+    wheels: Mapping[str, int]
+    debs: Mapping[str, int]
+    nobody: Mapping[str, int]
+    twice: Mapping[str, tuple[tuple[str, str, int], ...]]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An image and all that is in it."""
+
+    image: str
+    layers: tuple[Layer, ...]
+    files: Inventory
+
+    @property
+    def size(self) -> int:
+        """Bytes, unpacked."""
+        return sum(layer.size for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One path that two images' layers do not have alike. what: only in the first, only in the second, or a field."""
+
+    layer: str
+    path: str
+    what: str
+
+
+def read(engine: Engine, reference: str) -> tuple[Layer, ...]:
+    """The layers of an image, the lowest first. Raises EngineError."""
+    try:
+        with closing(engine.client()) as client:
+            image = client.images.get(reference)
+            history, digests = image.history(), image.attrs["RootFS"].get("Layers") or []
+    except docker.errors.ImageNotFound:
+        raise EngineError(f"no image {reference} in the engine", remedy="torchpair images ROW makes it") from None
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EngineError(f"the engine does not show {reference}", why=str(error)) from error
+    return named(history, digests)
+
+
+def named(history: Sequence[Mapping[str, Any]], digests: Sequence[str]) -> tuple[Layer, ...]:
+    """Layers from an image's history, newest entry first as the engine has it, and its digests, lowest first. Pure."""
+    # WORKDIR makes a layer too, an empty one.
+    steps = [
+        e for e in reversed(history) if int(e.get("Size") or 0) > 0 or str(e.get("CreatedBy")).startswith("WORKDIR")
+    ]
+    if len(steps) != len(digests):  # a layer without bytes stands among the entries without a layer
+        return tuple(Layer("?", digest, 0) for digest in digests)
+    layers, below = [], True
+    for step, digest in zip(steps, digests, strict=True):
+        words = str(step.get("CreatedBy") or "")
+        found = next((match.expand(name) for step_of, name in _STEPS if (match := step_of.search(words))), None)
+        below = below and found is None
+        layers.append(Layer(found or ("base" if below else "other"), digest, int(step["Size"])))
+    return tuple(layers)
+
+
+def pulled(layers: Sequence[Layer], present: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The layers that are not there yet. A layer is the same wherever it stands, by its digest."""
+    there = {layer.digest for layer in present}
+    return tuple(layer for layer in layers if layer.digest not in there)
+
+
+def stored(images: Iterable[Sequence[Layer]]) -> int:
+    """Bytes that images take together: every layer once."""
+    return sum({layer.digest: layer.size for layers in images for layer in layers}.values())
+
+
+def take_inventory(engine: Engine, reference: str) -> Inventory:
+    """Count the files of an image from inside it, caged. Raises EngineError, or TorchpairError for a wrong answer."""
+    code = Path(inside.__file__).read_text(encoding="utf-8")
+    try:
+        with closing(engine.client(timeout=SECONDS)) as client:
+            text = client.containers.run(
+                reference, ["-c", code], entrypoint="python", user="0", remove=True, network_mode="none",
+                read_only=True, cap_drop=["ALL"], security_opt=["no-new-privileges"], pids_limit=32, mem_limit="2g",
+            )  # fmt: skip
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EngineError(f"the files of {reference} cannot be counted", why=str(error)[:500]) from error
+    body = reports.parse(text, reference)
+    try:
+        assert isinstance(body, dict)
+        wheels, debs, nobody = (
+            {str(name): int(size) for name, size in body[kind].items()} for kind in ("wheel", "deb", "nobody")
+        )
+        twice = {
+            str(name): tuple((str(path), str(owner), int(size)) for path, owner, size in places)
+            for name, places in body["twice"].items()
+        }
+    except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TorchpairError("what the image printed is no list of its files", where=reference) from error
+    return Inventory(wheels, debs, nobody, twice)
+
+
+def by_layer(wheels: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Packages below the layer they lie in, the largest first."""
+    found: dict[str, dict[str, int]] = {}
+    for name, size in sorted(wheels.items(), key=lambda item: (-item[1], item[0])):
+        found.setdefault(layer_of(name), {})[name] = size
+    return found
+
+
+def areas(nobody: Mapping[str, int]) -> dict[str, int]:
+    """Files that no package owns, by the folder that explains them, the largest first."""
+    found: dict[str, int] = {}
+    for path, size in nobody.items():
+        area = "bytecode of the distribution's Python" if path.endswith(".pyc") else "/".join(path.split("/")[:4])
+        found[area] = found.get(area, 0) + size
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def to_json(contents: Contents, there: Sequence[Layer] | None) -> dict[str, Any]:
+    """The same as data; sizes in bytes, unpacked."""
+    body: dict[str, Any] = {
+        "image": contents.image,
+        "size": contents.size,
+        "layers": [asdict(layer) for layer in contents.layers],
+        "wheels": by_layer(contents.files.wheels),
+        "debs": dict(sorted(contents.files.debs.items(), key=lambda item: (-item[1], item[0]))),
+        "nobody": areas(contents.files.nobody),
+        "twice": {name: [list(place) for place in places] for name, places in contents.files.twice.items()},
+    }
+    if there is not None:
+        body["pull"] = [asdict(layer) for layer in pulled(contents.layers, there)]
+    return body
+
+
+def lines(contents: Contents, there: Sequence[Layer] | None = None, have: str | None = None) -> list[str]:
+    """What an image weighs, for reading: MB, unpacked, the largest first."""
+    packages = by_layer(contents.files.wheels)
+    packages["system"] = dict(sorted(contents.files.debs.items(), key=lambda item: (-item[1], item[0])))
+    out = [f"{contents.image}: {contents.size / 1e9:.2f} GB in {len(contents.layers)} layers, in MB:"]
+    for layer in sorted(contents.layers, key=lambda layer: -layer.size):
+        also = " (and the base's packages)" if layer.name == "system" else ""
+        out.append(f"{layer.size / 1e6:9.1f}  {layer.name}{also}  {layer.digest[7:19]}")
+        inside_it = list(packages.get(layer.name, {}).items())
+        out += [f"{'':11}{size / 1e6:8.1f}  {name}" for name, size in inside_it[:SHOWN]]
+        if inside_it[SHOWN:]:
+            rest = sum(size for _, size in inside_it[SHOWN:])
+            out.append(f"{'':11}{rest / 1e6:8.1f}  {len(inside_it) - SHOWN} more")
+    out.append(f"{sum(contents.files.nobody.values()) / 1e6:9.1f}  of no package:")
+    out += [
+        f"{'':11}{size / 1e6:8.1f}  {area}" for area, size in areas(contents.files.nobody).items() if size > 100_000
+    ]
+    for name, places in contents.files.twice.items():
+        where = "; ".join(f"{path} ({owner or 'of no package'})" for path, owner, _ in places)
+        out.append(f"at {len(places)} places: {name}: {where}")
+    if there is not None:
+        new = pulled(contents.layers, there)
+        size = sum(layer.size for layer in new)
+        names = ", ".join(layer.name for layer in new if layer.size > 0)
+        out.append(f"who has {have} pulls {size / 1e9:.2f} GB of {contents.size / 1e9:.2f}: {names}")
+    return present.block("\n".join(out), TEXT).split("\n")
+
+
+# ---- two builds of one lock ---------------------------------------------------------------------------------------
+
+Entry = tuple[str, ...]
+
+
+def differences(engine: Engine, one: str, other: str) -> tuple[Difference, ...]:
+    """What two images' layers of one name do not have alike, path by path. Reads each differing layer once."""
+    first, second = read(engine, one), read(engine, other)
+    found = []
+    if [layer.name for layer in first] != [layer.name for layer in second]:
+        return (Difference("?", "", "the images have other layers"),)
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a.digest != b.digest]
+    if not pairs:
+        return ()
+    left = _contents(engine, one, {a.digest for a, _ in pairs})
+    right = _contents(engine, other, {b.digest for _, b in pairs})
+    for a, b in pairs:
+        found += list(compared(a.name, left.get(a.digest, {}), right.get(b.digest, {})))
+    return tuple(found)
+
+
+def same(one: Sequence[Layer], other: Sequence[Layer]) -> tuple[int, int]:
+    """Bytes in layers that two images share, and bytes of the first."""
+    shared = sum(layer.size for layer in one) - sum(layer.size for layer in pulled(one, other))
+    return shared, sum(layer.size for layer in one)
+
+
+def diff_lines(shares: tuple[int, int], found: Sequence[Difference]) -> list[str]:
+    """The difference of two builds, for reading."""
+    shared, size = shares
+    out = [f"{shared / size:.1%} of {size / 1e9:.2f} GB lie in layers of one digest."]
+    for difference in found[:DIFFERENCES]:
+        out.append(f"{difference.layer}: {difference.path}: {difference.what}")
+    if found[DIFFERENCES:]:
+        out.append(f"and {len(found) - DIFFERENCES} more")
+    return present.block("\n".join(out), TEXT).split("\n")
+
+
+def compared(layer: str, one: Mapping[str, Entry], other: Mapping[str, Entry]) -> Iterator[Difference]:
+    """Differences of two layers' entries. Pure."""
+    if list(one) != list(other) and one.keys() == other.keys():
+        yield Difference(layer, "", "the order of its entries")
+    for path in sorted(one.keys() | other.keys()):
+        if path not in other:
+            yield Difference(layer, path, "only in the first")
+        elif path not in one:
+            yield Difference(layer, path, "only in the second")
+        elif one[path] != other[path]:
+            fields = zip(_FIELDS, one[path], other[path], strict=True)
+            yield Difference(layer, path, ", ".join(f"{name} {a} and {b}" for name, a, b in fields if a != b))
+
+
+_FIELDS = ("type", "mode", "owner", "time", "size", "link", "content")
+
+
+def _contents(engine: Engine, reference: str, digests: set[str]) -> dict[str, dict[str, Entry]]:
+    """The entries of an image's layers of these digests, as `docker save` streams them."""
+    wanted = {digest.removeprefix("sha256:") for digest in digests}
+    found: dict[str, dict[str, Entry]] = {}
+    with (
+        closing(engine.client(timeout=600)) as client,
+        tarfile.open(fileobj=cast("IO[bytes]", _Stream(client, reference)), mode="r|") as outer,
+    ):
+        for member in outer:
+            # Docker 25 and later: blobs/sha256/<digest of the unpacked tar>, as the OCI layout has it.
+            name = member.name.rpartition("/")[2]
+            blob = outer.extractfile(member) if name in wanted else None
+            if blob is not None:
+                with tarfile.open(fileobj=blob, mode="r|") as layer:
+                    found["sha256:" + name] = {entry.name: _entry(layer, entry) for entry in layer}
+    return found
+
+
+def _entry(layer: tarfile.TarFile, entry: tarfile.TarInfo) -> Entry:
+    digest = ""
+    if entry.isreg() and (content := layer.extractfile(entry)):
+        sha = hashlib.sha256()
+        while block := content.read(1 << 20):
+            sha.update(block)
+        digest = sha.hexdigest()[:12]
+    owner = f"{entry.uid}:{entry.gid}"
+    kind = entry.type.decode("ascii", "replace")
+    return kind, f"{entry.mode:o}", owner, str(entry.mtime), str(entry.size), entry.linkname, digest
+
+
+class _Stream:
+    """The chunks of `docker save` as a file to read from."""
+
+    def __init__(self, client: DockerClient, reference: str) -> None:
+        self._chunks = iter(client.images.get(reference).save())
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        parts, have = [self._rest], len(self._rest)
+        while have < size and (chunk := next(self._chunks, b"")):
+            parts.append(chunk)
+            have += len(chunk)
+        data = b"".join(parts)
+        self._rest = data[size:]
+        return data[:size]
