@@ -92,7 +92,8 @@ RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
 
 # ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
-# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment.
+# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
+# lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
 FROM tools AS cuda
 COPY <<'LOCK' /locks/cuda.txt
 cuda-toolkit==13.0.3.0 --hash=sha256:d693caaa261214ddd7dbb60d68e71cbed884e68c2be7509778f3051da0b91c3f  # cuda_toolkit-13.0.3.0-py2.py3-none-any.whl
@@ -122,9 +123,13 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 
 FROM venv AS metadata
 RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.13/site-packages \
  && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.13/site-packages/ \
+ && for folder in /cuda/*; do \
+      [ "$folder" = /cuda/nvidia ] || ln -s "../../..$folder" /layer/metadata/opt/venv/lib/python3.13/site-packages/; \
+    done \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------

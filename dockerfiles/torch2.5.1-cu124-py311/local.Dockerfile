@@ -92,7 +92,8 @@ RUN uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
 
 # ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
-# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment.
+# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
+# lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
 FROM tools AS cuda
 COPY <<'LOCK' /locks/cuda.txt
 nvidia-cublas-cu12==12.4.5.8 --hash=sha256:2fc8da60df463fdefa81e323eef2e36489e1c94335b5358bcb38360adf75ac9b  # nvidia_cublas_cu12-12.4.5.8-py3-none-manylinux2014_x86_64.whl
@@ -118,9 +119,13 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 
 FROM venv AS metadata
 RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.11/site-packages \
  && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.11/site-packages/ \
+ && for folder in /cuda/*; do \
+      [ "$folder" = /cuda/nvidia ] || ln -s "../../..$folder" /layer/metadata/opt/venv/lib/python3.11/site-packages/; \
+    done \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ gpu_option = click.option(
 
 def main() -> None:
     """The console script: TorchpairError becomes a few plain lines and an exit code."""
+    # Ended by its id, a build must end its buildx too, as Ctrl-C does; what is compiled by then is kept.
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         cli.main(standalone_mode=False)
     except TorchpairError as error:
@@ -74,6 +77,10 @@ def main() -> None:
 def _complain(text: str) -> None:
     """Words with a user's own in them: a terminal must only show them."""
     click.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise click.Abort
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)

@@ -100,6 +100,7 @@ TABLE = [
     ("cuda-known", NEW_CUDA.replace("12.4", "14.0"), NEW_CUDA),
     ("local-python", at("2.8.0", "12.8", "3.12"), at("2.8.0", "12.8", "3.13")),
     ("local-python", EIGHT + ", distro: debian13", EIGHT + ", distro: debian12"),
+    ("toolkit", EIGHT + ", toolkit: devel", EIGHT),
     ("sm-covered", EIGHT + ', sm: "6.1"', EIGHT + ', sm: "8.9"'),
     ("sm-covered", EIGHT + ', sm: ["8.0", "13.0"]', EIGHT + ', sm: ["8.0", "12.1"]'),
     ("sm-covered", at("2.8.0", "cpu", "3.11") + ', sm: "8.0"', at("2.8.0", "cpu", "3.11")),
@@ -121,7 +122,7 @@ def test_a_rule_refuses_and_its_neighbour_passes(row: MakeRow, facts: Facts, rul
     base = "local" if rule == "local-python" else "nvidia"
     first, *_ = broken(row(bad), facts, base)
     assert first.rule is RULES[rule], first
-    assert first.key in ("torch", "torchaudio", "torchcodec", "cuda", "python", "base", "distro", "sm")
+    assert first.key in ("torch", "torchaudio", "torchcodec", "cuda", "python", "base", "distro", "sm", "toolkit")
     assert first.detail and "None" not in first.detail
     assert broken(row(good), facts, base) == ()
 

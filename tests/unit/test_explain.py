@@ -150,11 +150,13 @@ def test_what_was_decided_by_which_rule(row: MakeRow, facts: Facts, base: str, i
         assert line.endswith(f"[{decision['rule']}]") == bool(decision["rule"]) == bool(decision["evidence"])
 
 
-def test_a_row_from_source_is_explained_and_not_built(facts: Facts) -> None:
+def test_a_row_from_source_says_what_is_compiled_and_with_what(facts: Facts) -> None:
     e = explain(request(facts, "2.15.0", python="3.12", from_source=True), facts)
     body = to_json(e, facts)
     assert body["torchaudio"] == {"version": "2.11.0", "from": "source", "ref": "v2.11.0"}
-    assert body["buildable"] is False and lines(e, facts)[-1].endswith("does not build them yet.")
+    assert body["compiled"] == ["torchaudio"]
+    (toolkit,) = [d for d in body["decisions"] if d["subject"] == "toolkit"]
+    assert (toolkit["value"], toolkit["rule"]) == ("devel", "toolkit") and "devel" in toolkit["because"]
 
 
 def test_every_rule_has_its_evidence_in_words(facts: Facts) -> None:

@@ -68,6 +68,7 @@ def test_the_text_is_pips_own_format(eight: Spec) -> None:
 
 def test_every_committed_lock_says_the_same_when_written_again(shipped: Workspace) -> None:
     seen = set()
+    extras: dict[str, Lock] = {}
     for found in shipped.everywhere():
         lock = shipped.lock(found)
         if lock:
@@ -75,9 +76,13 @@ def test_every_committed_lock_says_the_same_when_written_again(shipped: Workspac
             assert path.read_text(encoding="utf-8") == locks.text(found.name, lock)
             assert [w.name for w in lock.wheels] == sorted({w.name for w in lock.wheels})
             seen.add(path.name)
+        extras |= {name: shipped.extras(found, make=False)[name] for name in locks.extras(found)}
     tools = locks.read_tools(shipped.locks)
     assert (shipped.locks / "tools.txt").read_text(encoding="utf-8") == locks.text("tools", tools)
-    assert {path.name for path in shipped.locks.iterdir()} == seen | {"tools.txt"}, "a lock that no row asks for"
+    assert {path.name for path in shipped.locks.iterdir()} == seen | {"tools.txt", "build"}, "a lock that no row asks for"
+    for name, lock in extras.items():
+        assert locks.extra_path(name, shipped.locks).read_text(encoding="utf-8") == locks.text(name, lock)
+    assert {path.stem for path in (shipped.locks / "build").iterdir()} == extras.keys()
 
 
 def test_no_lock_is_none(eight: Spec, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -214,27 +215,31 @@ def test_the_row_of_an_ngc_container(spec: Callable[..., Spec]) -> None:
     assert found.tag.startswith("base-audio2.2.0src-cu123-py310-ngc-24.01")
     assert (found.torchaudio, found.torchaudio_ref) == ("2.2.0", "v2.2.0")
     assert (found.base, found.image) == ("image", "nvcr.io/nvidia/pytorch:24.01-py3")
-    assert (found.torch_from, found.torchaudio_from, found.buildable) == ("base", "source", False)
+    assert (found.torch_from, found.torchaudio_from) == ("base", "source")
+    (recipe,) = found.recipes
+    assert (recipe.toolkit, recipe.cuda_home, recipe.sm, recipe.torch) == ("base", "/usr/local/cuda", (), None)
     assert not {"torch", "torchaudio"} & {r.name for r in found.requirements}, "pip would replace what is in the base"
 
 
 def test_torch_and_torchaudio_from_source(spec: Callable[..., Spec]) -> None:
     found = spec(row_text(FIVE, "12.4", more=', sm: "8.0"'))
     assert (found.torch, found.torchaudio, found.torchaudio_ref, found.sm) == ("2.5.0", "2.5.0", "v2.5.0", ("8.0",))
-    assert not found.buildable
+    torch, audio = found.recipes
+    assert (torch.package, torch.version, torch.ref, torch.commit) == ("torch", "2.5.0", "v2.5.0", None)
+    assert (audio.package, audio.ref, audio.commit, audio.torch) == ("torchaudio", "v2.5.0", "56bc006d", "2.5.0")
+    assert found.toolkit_image == "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04"
+    assert found.image == "nvidia/cuda:12.4.1-cudnn-runtime-ubuntu22.04"
+    assert {"USE_CUDA", "USE_CUDNN", "USE_NCCL", "USE_FBGEMM", "USE_KINETO", "USE_OPENMP", "USE_MKLDNN"} <= {
+        name for name, value in torch.environment if value == "1"
+    }
     assert found.tag.startswith("2.5.0src-audio2.5.0src-cu124-py311")
 
 
-def test_rows_from_source_are_explained_and_not_built(project: Callable[..., Workspace]) -> None:
+def test_rows_from_source_are_rendered_like_any_other(project: Callable[..., Workspace]) -> None:
     workspace = project(
         f"images:\n  - {{{row_text('2.15.0', '13.2')}}}\n  - {{{row_text(FIVE, '12.4')}}}\n"
         '  - {torch: "2.8.0", cuda: "12.8", python: "3.11"}\n'
     )
-    assert {s.name for s in workspace.everywhere()} == {"torch2.8.0-cu128-py311"}
-    audio, torch, wheel = workspace.rows
-    assert [s.name for s in workspace.specs([wheel], "nvidia")] == ["torch2.8.0-cu128-py311"]
-    for refused, key in ((audio, "torchaudio"), (torch, "torch")):
-        with pytest.raises(ResolveError) as caught:
-            workspace.specs([wheel, refused], "nvidia")
-        assert refused.name in caught.value.what and str(refused.at(key)) == caught.value.where
-        assert caught.value.remedy == f"torchpair explain {refused.name}"
+    assert {s.name for s in workspace.everywhere()} == {row.name for row in workspace.rows}
+    for text in workspace.rendered(workspace.everywhere()).values():
+        assert text.count("\nFROM ") == len(set(re.findall(r"^FROM \S+ AS (\S+)", text, re.MULTILINE)))
