@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from torchpair import compat, source
-from torchpair.errors import ResolveError
 from torchpair.facts import Facts
 from torchpair.matrix import ARCH, SM, Row
 from torchpair.resolve import Spec, candidate
