@@ -51,10 +51,12 @@ class Built:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a build takes from this machine: sources by build context, and how many compilers may run at a time."""
+    """What a build takes from this machine: sources by build context, how many compilers may run at a time, and
+    whether what ccache has is compiled again all the same."""
 
     contexts: Mapping[str, Path] = field(default_factory=dict)
     max_jobs: int | None = None
+    recache: bool = False
 
 
 def ca_bundle() -> Path | None:
@@ -173,10 +175,12 @@ def _bake(
     for name, path in inputs.contexts.items():
         argv += ["--set", f"*.contexts.{name}={path}"]
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
-        if inputs.max_jobs:
+        wishes = [f"jobs={inputs.max_jobs}"] if inputs.max_jobs else []
+        wishes += ["recache=1"] if inputs.recache else []
+        if wishes:
             # A secret does not count as a change: the same compile with fewer jobs is the same compile.
-            (Path(temporary) / "max_jobs").write_text(str(inputs.max_jobs))
-            argv += ["--set", f"*.secrets=id=max_jobs,src={temporary}/max_jobs"]
+            (Path(temporary) / "wishes").write_text("\n".join(wishes))
+            argv += ["--set", f"*.secrets=id=wishes,src={temporary}/wishes"]
         with log.open("w", encoding="utf-8") as out:
             process = subprocess.Popen(
                 [*argv, plan.target(spec)], cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL,

@@ -43,6 +43,7 @@ class Given:
 
     sources: Mapping[str, str] = field(default_factory=dict)
     max_jobs: int | None = None
+    recache: bool = False  # for `make bench`: compile what ccache has, too
 
 
 NOTHING = Given()
@@ -162,7 +163,7 @@ def sources_of(workspace: Workspace, spec: Spec, given: Given, say: Callable[[st
         where = str(spec.row.at(recipe.package))
         source = sources.of(recipe, given.sources.get(recipe.package), where)
         contexts[recipe.context] = sources.fetch(source, workspace.sources, workspace.mirror, say)
-    return build.Inputs(contexts, given.max_jobs)
+    return build.Inputs(contexts, given.max_jobs, given.recache)
 
 
 def _inputs(

@@ -230,9 +230,7 @@ def test_a_build_is_run_and_its_whole_log_kept(tmp_path: Path) -> None:
 
 
 def test_counts_come_from_ccaches_own_log(tmp_path: Path) -> None:
-    (tmp_path / "stats").write_text(
-        "# a\ndirect_cache_miss\ncache_miss\n# b\ndirect_cache_hit\n# c\ncache_miss\n"
-    )
+    (tmp_path / "stats").write_text("# a\ndirect_cache_miss\ncache_miss\n# b\ndirect_cache_hit\n# c\ncache_miss\n")
     assert work.counted(tmp_path / "stats") == {"cached": 1, "compiled": 2}
     assert work.counted(tmp_path / "none") == {"cached": 0, "compiled": 0}
 

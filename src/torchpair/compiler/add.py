@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Dict, List
 
-from . import files
+from . import files, toolchain
 from .problem import Problem
 from .work import wheel_of
 
@@ -39,13 +39,18 @@ def add(compiled: Path, lock: Path, root: Path, say: Callable[[str], None]) -> N
     shutil.rmtree(str(target / "bin"), ignore_errors=True)
     for cache in list(target.rglob("__pycache__")):
         shutil.rmtree(str(cache))
-    pins = {"torch": installed["torch"].split()[0], "torchaudio": wheel.name.split("-")[1]}
+    pins = {"torch": _version(installed), "torchaudio": wheel.name.split("-")[1]}
     old = Path(os.environ.get("PIP_CONSTRAINT") or CONSTRAINT)
     text = constraint(old.read_text() if old.is_file() else "", pins)
     file = root / CONSTRAINT.relative_to("/")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     say("added to {}: {}".format(site, ", ".join([wheel.name, *(line.split()[0] for line in lines)])))
+
+
+def _version(installed: Dict[str, str]) -> str:
+    """torch's version as pip sees it; a distribution's package may have no metadata, then as torch says it."""
+    return installed["torch"].split()[0] if "torch" in installed else str(toolchain.torch_in_place()["version"])
 
 
 def missing(lock: List[str], installed: Dict[str, str]) -> List[str]:

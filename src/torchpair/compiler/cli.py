@@ -14,7 +14,7 @@ from typing import Any, Dict, Optional
 from . import add, files, toolchain, work
 from .problem import Problem
 
-JOBS = Path("/run/secrets/max_jobs")
+WISHES = Path("/run/secrets/wishes")
 
 
 def main() -> int:
@@ -105,12 +105,15 @@ def _configure(plan: Dict[str, Any], source: Path, cache: Path) -> None:
 def _compile(plan: Dict[str, Any], source: Path, cache: Path, out: Path) -> None:
     torch = toolchain.torch_in_place() if plan["package"] == "torchaudio" else None
     arches = toolchain.arch_list(plan, torch)
-    number = work.jobs(plan["package"], work.given_jobs(JOBS), os.cpu_count() or 1, work.memory())
+    wished = work.wishes(WISHES)
+    number = work.jobs(plan["package"], work.given_jobs(wished), os.cpu_count() or 1, work.memory())
     before = files.manifest() if torch else ""
     installed = files.distributions()
     links = Path(tempfile.mkdtemp(prefix="torchpair-"))
     env = work.environment(plan, toolchain.check_compiler(plan), arches, number, cache, links)
     env[plan["version_variable"]] = _version(plan, source)
+    if "recache" in wished:
+        env["CCACHE_RECACHE"] = "1"
     _say("compiling {} {} with MAX_JOBS={}".format(plan["package"], env[plan["version_variable"]], number))
     follower, began = work.Follower(_say), time.monotonic()
     log = cache / "log" / (plan["row"] + "." + plan["package"] + ".log")

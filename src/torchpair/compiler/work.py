@@ -54,9 +54,14 @@ def _lines(path: str) -> List[str]:
         return []
 
 
-def given_jobs(file: Path) -> Optional[int]:
-    """MAX_JOBS as the command line gave it: a secret, so that it does not count as a change of the build."""
-    text = file.read_text().strip() if file.is_file() else ""
+def wishes(file: Path) -> Dict[str, str]:
+    """What the command line asks of a compile ("jobs=2"): a secret, so that it does not count as a change of it."""
+    lines = _lines(str(file))
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def given_jobs(wished: Dict[str, str]) -> Optional[int]:
+    text = wished.get("jobs", "")
     return int(text) if text.isdigit() and int(text) > 0 else None
 
 
