@@ -1,6 +1,7 @@
-"""`make bench`: speed as ratios against what one would do otherwise, measured side by side in one run.
+"""`make bench`: speed and size as ratios against what one would do otherwise, measured side by side in one run.
 
-Writes bench/results.json: {"measures": [{"id", "ours", "other", "ratio", "unit", "runs", ...}]}.
+Writes bench/results.json ({"measures": [{"id", "ours", "other", "ratio", "unit", "runs", ...}]}), results.md and
+results.svg. `python bench/run.py images` or `... quick` runs a part and keeps the other part's figures.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import images
+import show
 
 from torchpair import facts as facts_data
 from torchpair import lock as lockfile
@@ -24,8 +29,9 @@ from torchpair.resolve import resolve
 from torchpair.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results.json"
 TORCHPAIR = [sys.executable, "-m", "torchpair.cli"]
-IMAGE = "torchpair:2.8.0-cu128-py311-debian12"
+ROW = "torch2.8.0-cu128-py311"
 RUNS = 5
 
 
@@ -39,9 +45,7 @@ def call(*argv: str) -> Callable[[], object]:
     return lambda: subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-def measure(
-    name: str, ours: Callable[[], object], other: Callable[[], object] | None, against: str
-) -> dict[str, object]:
+def measure(name: str, ours: Callable[[], object], other: Callable[[], object] | None, against: str) -> dict[str, Any]:
     """Both sides in turn, so that what else the machine does falls on both."""
     ours()  # the first run warms what a second call of a user finds warm
     if other:
@@ -49,7 +53,7 @@ def measure(
     pairs = [(seconds(ours), seconds(other) if other else None) for _ in range(RUNS)]
     mine = [a for a, _ in pairs]
     theirs = [b for _, b in pairs if b is not None]
-    result: dict[str, object] = {
+    result: dict[str, Any] = {
         "id": name,
         "ours": round(statistics.median(mine), 3),
         "ours_min_max": [round(min(mine), 3), round(max(mine), 3)],
@@ -58,8 +62,10 @@ def measure(
         "against": against,
     }
     if theirs:
+        ratios = [a / b for a, b in zip(mine, theirs, strict=True)]
         result["other"] = round(statistics.median(theirs), 3)
-        result["ratio"] = round(statistics.median(a / b for a, b in zip(mine, theirs, strict=True)), 3)
+        result["ratio"] = round(statistics.median(ratios), 3)
+        result["ratio_min_max"] = [round(min(ratios), 3), round(max(ratios), 3)]
     return result
 
 
@@ -92,8 +98,11 @@ def large_matrix(folder: Path) -> int:
     return len(list((folder / "dockerfiles").rglob("*Dockerfile")))
 
 
-def main() -> None:
+def quick() -> list[dict[str, Any]]:
+    """What takes seconds, five times each. Builds the default images where they are not there yet."""
     call(*TORCHPAIR, "images")()
+    report = json.loads((ROOT / "reports" / f"{ROW}.json").read_text(encoding="utf-8"))
+    imported = call("docker", "run", "--rm", report["image"], "python", "-c", "import torch, torchaudio")
     with tempfile.TemporaryDirectory() as name:
         files = large_matrix(Path(name))
         rendering = measure(
@@ -102,20 +111,33 @@ def main() -> None:
             call(*TORCHPAIR, "--version"),
             f"start-up alone; whole process, {files} Dockerfiles of a matrix of every torch and Python on PyPI",
         )
-    measures = [
+    return [
         rendering,
         measure("noop", call(*TORCHPAIR, "images"), None, "an absolute: both default rows, nothing changed"),
         measure(
-            "check_full",
-            call(*TORCHPAIR, "check", IMAGE),
-            call("docker", "run", "--rm", IMAGE, "python", "-c", "import torch, torchaudio"),
-            "docker run IMAGE python -c 'import torch, torchaudio'",
+            "check_full", call(*TORCHPAIR, "check", ROW), imported, "docker run IMAGE python -c 'import torch, ...'"
         ),
     ]
-    (ROOT / "bench" / "results.json").write_text(json.dumps({"measures": measures}, indent=1) + "\n", encoding="utf-8")
-    for m in measures:
-        ratio = f"{m['ratio']:>7} x" if "ratio" in m else " " * 9
-        print(f"{m['id']:14} {m['ours']:>7} s {ratio}  {m['against']}")
+
+
+def main() -> None:
+    wanted = set(sys.argv[1:]) or {"images", "quick"}
+    if wanted - {"images", "quick"}:
+        sys.exit("usage: python bench/run.py [images] [quick]")
+    engine, base = images.engine_and_base(print)
+    measures: list[dict[str, Any]] = []
+    if "quick" in wanted:
+        measures += quick()
+    if "images" in wanted:
+        measures += images.run(engine, base, print)
+    fresh = {m["id"] for m in measures}
+    old = json.loads(RESULTS.read_text(encoding="utf-8"))["measures"] if RESULTS.exists() else []
+    measures += [m for m in old if m["id"] not in fresh and len(wanted) == 1]
+    measures.sort(key=lambda m: str(m["id"]))
+    RESULTS.write_text(json.dumps({"measures": measures}, indent=1) + "\n", encoding="utf-8")
+    RESULTS.with_suffix(".md").write_text(show.table(measures), encoding="utf-8")
+    RESULTS.with_suffix(".svg").write_text(show.picture(measures), encoding="utf-8")
+    print(show.table(measures))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,22 @@ rm -rf "$UV_CACHE_DIR"
 find /layer -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
+# `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
+# with a link in its place.
+COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
+#!/bin/bash
+set -euo pipefail
+site=$(echo /layer/*/opt/venv/lib/python*/site-packages)
+shared=/layer/$1/opt/venv/lib/shared
+mkdir -p "$shared"
+for path in "${@:2}"; do
+  [ -e "$site/$path" ] || continue  # triton before 3.0 has other folders
+  mkdir -p "$shared/${path%/*}"
+  mv "$site/$path" "$shared/$path"
+  ln -s "$(realpath --relative-to="/opt/venv/lib/python/site-packages/${path%/*}" -m "/opt/venv/lib/shared/$path")" "$site/$path"
+done
+SHARE
+
 ENV PATH=/opt/tools/bin:$PATH
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
@@ -77,7 +93,7 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
 
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
 FROM base AS venv
-COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /usr/local/bin/
+COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_TIMEOUT=300 \
@@ -166,6 +182,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/triton/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/triton.txt \
+ && share triton-nvidia triton/backends/nvidia/bin triton/backends/nvidia/lib \
  && settle
 
 # ---- torch: torch itself ------------------------------------------------------------------------------------------
@@ -178,6 +195,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/torch/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+ && share torch-linalg torch/lib/libtorch_cuda_linalg.so \
+ && share torch-cuda torch/lib/libtorch_cuda.so \
  && settle
 
 # ---- probe: the health check, and what it is to find --------------------------------------------------------------
@@ -203,7 +222,10 @@ COPY --link --from=cuda /layer/cuda /
 COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
+COPY --link --from=triton /layer/triton-nvidia /
 COPY --link --from=triton /layer/triton /
+COPY --link --from=torch /layer/torch-linalg /
+COPY --link --from=torch /layer/torch-cuda /
 COPY --link --from=torch /layer/torch /
 
 # ---- toolkit: nvcc of CUDA 13.2, out of NVIDIA's wheels ------------------------------------------------------------
@@ -272,7 +294,7 @@ RUN --mount=type=bind,from=audio-source,target=/src,rw \
 RUN --mount=type=bind,from=audio-source,target=/src,rw \
     --mount=type=bind,from=toolkit,source=/opt/toolkit/nvidia/cu13,target=/opt/toolkit \
     --mount=type=cache,id=torchpair-compile,target=/var/cache/torchpair \
-    --mount=type=secret,id=max_jobs \
+    --mount=type=secret,id=wishes \
     python3 -B /opt/compiler.pyz compile /opt/torchaudio.json --source /src
 
 

@@ -28,7 +28,7 @@ DIFFERENCES = 40
 TEXT = 200_000  # characters
 # What the Dockerfile's steps are called in an image's history.
 _STEPS = (
-    (re.compile(r"COPY /layer/([a-z]+) "), r"\1"),
+    (re.compile(r"COPY /layer/([a-z-]+) "), r"\1"),
     (re.compile(r"RUN .*apt-get "), "system"),
 )
 

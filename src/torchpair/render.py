@@ -11,7 +11,7 @@ from pathlib import Path
 import jinja2
 
 from torchpair import lock as locks
-from torchpair.resolve import LAYERS, PYTORCH_INDEX, UID, Spec, layer_of
+from torchpair.resolve import LAYERS, PYTORCH_INDEX, UID, Spec, layer_of, shared
 from torchpair.resources import templates_dir
 
 BANNER = (
@@ -49,6 +49,7 @@ def dockerfile(
             spec=spec,
             lock=lock,
             layers=layers,
+            shared=shared(spec),
             tools=tools,
             project="" if lock else locks.project(spec),
             site=f"/opt/venv/lib/python{spec.python}/site-packages",

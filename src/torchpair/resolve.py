@@ -31,6 +31,16 @@ _TORCH_NEEDS = (
     ("sympy", ">=1.13.1"), ("typing-extensions", ">=4.8.0"),
 )  # fmt: skip
 _TRITON = frozenset({"triton", "pytorch-triton"})
+# Files that the wheels of several Pythons have alike, byte by byte: a layer each, at a path that names no Python. By
+# the RECORDs of PyPI's wheels, read 2026-11-21: libtorch_cuda.so for 2.14's Pythons, the others for all from 2.5 on,
+# over patch releases too. libtorch_cpu.so, libtorch_python.so and libtriton.so differ with every Python.
+_SHARED: dict[str, dict[str, tuple[str, ...]]] = {
+    "triton": {"triton-nvidia": ("triton/backends/nvidia/bin", "triton/backends/nvidia/lib")},
+    "torch": {
+        "torch-linalg": ("torch/lib/libtorch_cuda_linalg.so",),
+        "torch-cuda": ("torch/lib/libtorch_cuda.so",),
+    },
+}
 # The distribution that wheels are unpacked on, whatever a row's own is: what needs no Python is then made once for all.
 TOOLS = {"nvidia": "ubuntu24.04", "local": "debian13"}
 
@@ -165,6 +175,11 @@ def layer_of(package: str) -> str:
     if package in _TRITON:
         return "triton"
     return "audio" if package in _AUDIO else "python"
+
+
+def shared(spec: Spec) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By layer: the layers split off from it for what no Python changes, and their paths in site-packages."""
+    return {layer: {} if spec.variant == "cpu" else _SHARED.get(layer, {}) for layer in LAYERS}
 
 
 def resolve(row: Row, facts: Facts, base: str = "nvidia") -> Spec:
