@@ -281,8 +281,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     done
 COPY compiler.pyz /opt/compiler.pyz
 
-# ---- compile-audio: torchaudio 2.11.0+cu132 -----------------------------------------------------------------------
-FROM compiler AS compile-audio
+# ---- preflight-torchaudio, compile-torchaudio: torchaudio 2.11.0+cu132 --------------------------------------------
+FROM compiler AS preflight-torchaudio
 COPY <<'PLAN' /opt/torchaudio.json
 {"base": false, "commit": "34c52a67", "cuda": "13.2", "cxx": "g++-14", "environment": {}, "gcc_max": 15, "label": "cu132", "package": "torchaudio", "python": "3.13", "ref": "v2.11.0", "row": "torch2.15.0-audio2.11.0src-cu132-py313", "sm": ["8.0", "9.0"], "system": "cpp_extension", "tools": "/opt/build", "torch": "2.15.0", "version": "2.11.0", "version_variable": "BUILD_VERSION"}
 PLAN
@@ -291,6 +291,8 @@ ENV CUDA_HOME=/opt/toolkit
 RUN --mount=type=bind,from=audio-source,target=/src,rw \
     --mount=type=bind,from=toolkit,source=/opt/toolkit/nvidia/cu13,target=/opt/toolkit \
     python3 -B /opt/compiler.pyz preflight /opt/torchaudio.json --source /src
+
+FROM preflight-torchaudio AS compile-torchaudio
 RUN --mount=type=bind,from=audio-source,target=/src,rw \
     --mount=type=bind,from=toolkit,source=/opt/toolkit/nvidia/cu13,target=/opt/toolkit \
     --mount=type=cache,id=torchpair-compile,target=/var/cache/torchpair \
@@ -298,14 +300,18 @@ RUN --mount=type=bind,from=audio-source,target=/src,rw \
     python3 -B /opt/compiler.pyz compile /opt/torchaudio.json --source /src
 
 
-# ---- wheel, log: what `torchpair wheel` takes out, and the whole log of the last compile, also of one that failed ----
+# ---- preflight, wheel, log: for `torchpair preflight` and `wheel`, and the whole log of the last compile -----------
+FROM preflight-torchaudio AS preflight
+
 FROM scratch AS wheel
-COPY --from=compile-audio /out/wheel /
+COPY --from=compile-torchaudio /out/wheel /
+
 FROM base AS logging
 # Another value each time: a cache mount does not count as a change.
 ARG ASKED=
 RUN --mount=type=cache,id=torchpair-compile,target=/var/cache/torchpair \
     echo "$ASKED" && mkdir -p /out && cp /var/cache/torchpair/log/torch2.15.0-audio2.11.0src-cu132-py313.*.log /out/
+
 FROM scratch AS log
 COPY --from=logging /out /
 
@@ -317,7 +323,7 @@ torchcodec==0.17.0 --hash=sha256:9eb27bc90ad1d60fbded1415e8106961d5f9e4bc80b3010
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=bind,from=compile-audio,source=/out/wheel,target=/compiled \
+    --mount=type=bind,from=compile-torchaudio,source=/out/wheel,target=/compiled \
     rm -rf /layer \
  && uv pip install --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --no-index --find-links /compiled torchaudio \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
@@ -327,7 +333,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 # ---- proof: in the whole environment, every file of torch is what it was ------------------------------------------
 FROM kept AS proof
 COPY --link --from=audio /layer/audio /
-RUN --mount=type=bind,from=compile-audio,source=/out,target=/compiled \
+RUN --mount=type=bind,from=compile-torchaudio,source=/out,target=/compiled \
     --mount=type=bind,from=compiler,source=/opt/compiler.pyz,target=/opt/compiler.pyz \
     python3 -B /opt/compiler.pyz proof /compiled /layer/proof/opt/torchpair \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +

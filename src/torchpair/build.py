@@ -52,11 +52,12 @@ class Built:
 @dataclass(frozen=True)
 class Inputs:
     """What a build takes from this machine: sources by build context, how many compilers may run at a time, and
-    whether what ccache has is compiled again all the same."""
+    whether what ccache has is compiled again all the same. told: the sources in words, by package."""
 
     contexts: Mapping[str, Path] = field(default_factory=dict)
     max_jobs: int | None = None
     recache: bool = False
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 def ca_bundle() -> Path | None:
@@ -201,6 +202,24 @@ def _whole_log(engine: Engine, spec: Spec, folder: Path, log: Path, mirror: Mirr
     steps = Steps(spec.name, Silent())
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
         _bake(engine, spec, folder, Path(temporary) / "log", steps, [], mirror, inputs, more)
+
+
+def preflight(
+    engine: Engine, spec: Spec, folder: Path, log: Path, progress: Progress, mirror: Mirror, inputs: Inputs
+) -> None:
+    """Look whether everything is there for what a row compiles; of torch, let CMake configure it. Raises BuildError."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    steps, running = Steps(spec.name, progress), list[subprocess.Popen[str]]()
+    # cacheonly: the stage is run, and nothing of it is taken out.
+    more = ["--set", "*.target=preflight", "--set", "*.output=type=cacheonly"]
+    try:
+        code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, more)
+    except BaseException:
+        for process in running:
+            process.terminate()
+        raise
+    if code:
+        raise BuildError(f"{spec.name}: {steps.failure or f'buildx ended with {code}'}", why=f"log: {log}")
 
 
 def wheel(

@@ -213,6 +213,25 @@ def wheel(
 
 
 @cli.command()
+@click.argument("name", metavar="ROW")
+@matrix_option
+@base_option
+@mirror_option
+@_source_options
+def preflight(
+    name: str, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
+    max_jobs: int | None,
+) -> None:  # fmt: skip
+    """Look whether a row can be compiled: source, torch in place, compiler, nvcc; of torch itself, CMake's summary."""
+    from torchpair.console import console
+    from torchpair.factory import preflight as look
+
+    given = _given(source, torch_source, max_jobs)
+    look(_workspace(file, mirror), name, base=base, given=given, console=console())
+    click.echo(f"{name}: everything is there")
+
+
+@cli.command()
 @click.argument("target", metavar="IMAGE|ROW")
 @matrix_option
 @base_option

@@ -51,6 +51,8 @@ def rows(file: Path, base: str, as_json: bool) -> None:
     for row in found:
         proven = row["proven"]
         said = f"{proven['verdict']}, {proven['started'][:10]}" if proven else "no"
+        # An image is as good as its source: whose it was is said with the verdict.
+        said += "".join(f"; {name} compiled from {source}" for name, source in row["compiled_from"].items())
         table.add_row(
             row["name"], _from(row["torch"]), _from(row["torchaudio"]), row["torchcodec"] or "-", row["cuda"],
             row["python"], row["index"], row["min_driver"] or "-", "yes" if row["default"] else "-",
@@ -90,9 +92,9 @@ def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
     try:
         report = reports.load(workspace.reports / f"{reports.file_stem(spec.name)}.json")
     except TorchpairError:
-        return {"locked": locked, "proven": None}
+        return {"locked": locked, "proven": None, "compiled_from": {}}
     proven = {"verdict": report.verdict, "started": report.started, "base": report.base, "image": report.image}
-    return {"locked": locked, "proven": proven}
+    return {"locked": locked, "proven": proven, "compiled_from": workspace.compiled_from(spec)}
 
 
 @click.command()

@@ -88,6 +88,7 @@ def make(
             if item.image_id is None:
                 outcomes.append(_lost(item.spec, "build failed", f"{item.error} (log: {item.log})", item.seconds))
                 continue
+            workspace.remember_sources(item.spec, inputs[item.spec.name].told)
             report, outcome = _prove(workspace, engine, item, gpu, again, probe, digest, shown)
             outcomes.append(outcome)
             found += [report] if report else []
@@ -134,36 +135,51 @@ def spec_of(workspace: Workspace, target: str, base: str, engine: Engine) -> Spe
 
 def wheel(workspace: Workspace, name: str, output: Path, *, base: str, given: Given, console: Console) -> list[Path]:
     """`torchpair wheel`: compile what a row compiles, and nothing more. Raises TorchpairError."""
-    (row,) = workspace.choose([name])
-    _any_base(workspace, row)
     with progress.show(console) as shown:
-        engine = engines.ensure(shown.say)
-        os.environ["DOCKER_HOST"] = engine.host
-        (spec,), _ = _specs(workspace, [row], base, engine, shown.say, strict=True)
-        if not spec.recipes:
-            raise TorchpairError(
-                f"{name}: nothing of this row is compiled", remedy=f"its wheels are in locks/{name}.txt"
-            )
-        unlocked = workspace.ensure_locks([spec], shown.say)
-        if unlocked:
-            raise LockError(unlocked[name])
-        workspace.write_rendered()
-        workspace.probe()
-        for distro in dict.fromkeys((spec.distro, spec.tools_distro) if spec.base == "local" else ()):
-            bases.ensure_local(engine, distro, shown.say)
-        inputs = sources_of(workspace, spec, given, shown.say)
+        engine, spec, inputs = _to_compile(workspace, name, base, given, shown.say)
         log = workspace.reports / "logs" / f"{spec.name}.log"
         return build.wheel(engine, spec, workspace.folder, output, log, shown, workspace.mirror, inputs)
 
 
+def preflight(workspace: Workspace, name: str, *, base: str, given: Given, console: Console) -> None:
+    """`torchpair preflight`: what stops a compile is found before it begins. Raises TorchpairError."""
+    with progress.show(console) as shown:
+        engine, spec, inputs = _to_compile(workspace, name, base, given, shown.say)
+        log = workspace.reports / "logs" / f"{spec.name}.log"
+        build.preflight(engine, spec, workspace.folder, log, shown, workspace.mirror, inputs)
+
+
+def _to_compile(
+    workspace: Workspace, name: str, base: str, given: Given, say: Callable[[str], None]
+) -> tuple[Engine, Spec, build.Inputs]:
+    """Engine, spec and sources of one row in which something is compiled. Raises TorchpairError."""
+    (row,) = workspace.choose([name])
+    _any_base(workspace, row)
+    engine = engines.ensure(say)
+    os.environ["DOCKER_HOST"] = engine.host
+    (spec,), _ = _specs(workspace, [row], base, engine, say, strict=True)
+    if not spec.recipes:
+        raise TorchpairError(f"{name}: nothing of this row is compiled", remedy=f"its wheels are in locks/{name}.txt")
+    inputs = sources_of(workspace, spec, given, say)
+    unlocked = workspace.ensure_locks([spec], say)
+    if unlocked:
+        raise LockError(unlocked[name])
+    workspace.write_rendered()
+    workspace.probe()
+    for distro in dict.fromkeys((spec.distro, spec.tools_distro) if spec.base == "local" else ()):
+        bases.ensure_local(engine, distro, say)
+    return engine, spec, inputs
+
+
 def sources_of(workspace: Workspace, spec: Spec, given: Given, say: Callable[[str], None]) -> build.Inputs:
     """The sources of what a row compiles, fetched and checked. Raises SourceError."""
-    contexts = {}
+    contexts, told = {}, {}
     for recipe in spec.recipes:
         where = str(spec.row.at(recipe.package))
         source = sources.of(recipe, given.sources.get(recipe.package), where)
         contexts[recipe.context] = sources.fetch(source, workspace.sources, workspace.mirror, say)
-    return build.Inputs(contexts, given.max_jobs, given.recache)
+        told[recipe.package] = str(source)
+    return build.Inputs(contexts, given.max_jobs, given.recache, told)
 
 
 def _inputs(

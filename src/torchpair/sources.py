@@ -28,6 +28,8 @@ _GIT = re.compile(r"git\+(?P<url>[a-z+]+://[^/@]*(?:@[^/]*)?/[^@#]+)(?:@(?P<ref>
 _HASHED = re.compile(r"(?P<place>[^#]+)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?")
 ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar", ".zip")
 GITHUB = "https://github.com/"
+# What a report's reader is told of a source.
+_WORDS = {"git": "git", "archive": "an archive", "folder": "a folder"}
 Say = Callable[[str], None]
 
 
@@ -44,6 +46,10 @@ class Source:
     ref: str | None = None
     commit: str | None = None  # its first digits
     sha256: str | None = None
+
+    def __str__(self) -> str:
+        more = self.ref or (f"sha256 {self.sha256[:12]}" if self.sha256 else "")
+        return f"{_WORDS[self.kind]} {self.place.rpartition('/')[2]}" + (f" ({more})" if more else "")
 
 
 def parse(text: str, where: str = "--source") -> Source:

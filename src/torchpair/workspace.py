@@ -6,7 +6,8 @@ What the commands share; every effect here is a file below that folder, or a que
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,6 +151,22 @@ class Workspace:
                 write_whole(lockfile.extra_path(name, self.locks), lockfile.text(name, lock))
             found[name] = lock
         return found
+
+    def remember_sources(self, spec: Spec, told: Mapping[str, str]) -> None:
+        """Keep what a row's image was compiled from, for `rows`."""
+        if told:
+            write_whole(self._sources_file(spec), json.dumps(dict(told)) + "\n")
+
+    def compiled_from(self, spec: Spec) -> dict[str, str]:
+        """What the row's image was compiled from, by package; nothing where nobody knows."""
+        try:
+            found = json.loads(self._sources_file(spec).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) and spec.recipes else {}
+
+    def _sources_file(self, spec: Spec) -> Path:
+        return self.reports / "logs" / f"{spec.name}.sources.json"
 
     def ensure_locks(self, specs: Sequence[Spec], say: Callable[[str], None]) -> dict[str, str]:
         """Lock what has no lock yet, or a stale one; the rows that could not be locked, with the reason."""

@@ -1,7 +1,7 @@
 """Rows that are compiled, for real: torchaudio against a torch that must not be touched.
 
 One whole compile of torchaudio 2.6.0 for CUDA; the other tests use its objects again (ccache), or a source of a few
-objects (small_audio). The order of the tests is that of their cost: what comes later finds the stages of what came first.
+objects (small_audio). What comes later finds the stages of what came first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ VENDOR, DEBIAN, BROKEN = (f"torchpair-test:{name}" for name in ("vendor", "debia
 KEPT = 'name: %s, base: "%s", distro: debian13, python: "3.13", torch: {version: "%s", from: base}, '
 MATRIX = f"""images:
   - {{torch: "2.6.0", cuda: "12.4", python: "3.13", torchaudio: {{from: source}}, sm: ["8.0", "9.0"]}}
-  - {{{KEPT % ("vendor", VENDOR, LABEL)} cuda: "12.4", toolkit: debian, torchaudio: {{from: source}}, sm: ["8.0", "9.0"]}}
+  - {{{KEPT % ("vendor", VENDOR, LABEL)} cuda: "12.4", toolkit: debian,
+     torchaudio: {{from: source}}, sm: ["8.0", "9.0"]}}
   - {{{KEPT % ("debian-torch", DEBIAN, "2.6.0+debian")} cuda: "cpu", torchaudio: {{from: source}}}}
   - {{{KEPT % ("no-nvcc", DEBIAN, "2.6.0+debian")} cuda: "12.4", torchaudio: {{from: source}}, sm: "9.0"}}
   - {{{KEPT % ("wrong-torch", DEBIAN, "2.7.0")} cuda: "cpu", torchaudio: {{from: source, ref: v2.6.0}}}}
@@ -109,7 +110,7 @@ def run(client: DockerClient, image: str, script: str, **options: Any) -> str:
     return client.containers.run(image, [script], remove=True, **options).decode().strip()
 
 
-# ---- an official torch -----------------------------------------------------------------------------------------------
+# ---- an official torch ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_the_wheel_alone(compiled: Run, folder: Path, archive: str, tmp_path: Pa
     assert time.monotonic() - began < 60
 
 
-# ---- going on where a build was ended ---------------------------------------------------------------------------------
+# ---- going on where a build was ended -------------------------------------------------------------------------------
 
 
 def test_ended_by_its_id_and_started_again_compiles_the_rest(compiled: Run, folder: Path, small: Path) -> None:
@@ -209,7 +210,7 @@ def test_a_compile_that_fails(
     assert client.images.get(IMAGE).id == before
 
 
-# ---- a torch that the base has -----------------------------------------------------------------------------------------
+# ---- a torch that the base has --------------------------------------------------------------------------------------
 
 RELABEL = f"""
 import pathlib, re, sysconfig
@@ -298,7 +299,7 @@ def test_for_the_cpu_alone(debian: str, folder: Path, archive: str) -> None:
     assert checks(found)["dsp.rnnt_loss"]["status"] == "pass"
 
 
-# ---- what cannot be built -----------------------------------------------------------------------------------------------
+# ---- what cannot be built -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

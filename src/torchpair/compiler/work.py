@@ -92,6 +92,9 @@ def environment(plan: Plan, cxx: str, arches: List[str], number: int, cache: Pat
         GIT_CONFIG_KEY_0="safe.directory",
         GIT_CONFIG_VALUE_0="*",
     )
+    if plan["package"] == "torch":
+        # The version counts only beside a number, and CMake finds Python's own packages where Python is.
+        env.update(PYTORCH_BUILD_NUMBER="1", CMAKE_PREFIX_PATH=sys.prefix)
     if plan["cuda"] == "cpu":
         env.update(USE_CUDA="0")
         env.pop("CUDA_HOME", None)
