@@ -55,6 +55,8 @@ def in_folder(context: Context, work: Callable[[Path], Outcome]) -> Outcome:
         raise Skip("writable-temp", "no folder can be written: {}".format(error)) from error
     try:
         return work(folder)
+    except Skip:
+        raise
     except Exception as error:
         return Outcome(False, None, _no_backend(context, error))
     finally:
@@ -106,7 +108,7 @@ def header_error(header: Dict[str, int]) -> int:
 
 
 def _write_wav(file: Path, signal: List[List[float]]) -> None:
-    """16-bit WAV by Python's own writer."""
+    """16-bit WAV by Python's own writer; wavs.write makes the other kinds."""
     samples = array.array("h", (round(32768 * row[n]) for n in range(FRAMES) for row in signal))
     if sys.byteorder == "big":
         samples.byteswap()
