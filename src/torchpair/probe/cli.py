@@ -12,14 +12,14 @@ import warnings
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
-from . import SCHEMA, __version__, cuda, dsp, fileio, formats, library, origin, pair, resampling, sound, spectral, wavs
+from . import SCHEMA, __version__, cuda, dsp, fileio, formats, library, origin, pair, resampling, runtime, sound, spectral, wavs, workers
 from .context import Context
 from .expect import Expectation, ExpectationError, parse
 from .registry import REGISTRY, Check
 from .runner import exit_code, run
 
 # Importing a module registers its checks; the pair first, because after a failed import nothing else can run.
-GROUPS = (pair, origin, library, dsp, sound, resampling, spectral, fileio, wavs, formats, cuda)
+GROUPS = (pair, origin, library, dsp, sound, resampling, spectral, fileio, wavs, formats, cuda, runtime, workers)
 CHECKS = [check for group in GROUPS for check in REGISTRY.values() if check.run.__module__ == group.__name__]
 
 

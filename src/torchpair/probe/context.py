@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import arch, driver, fatbin, versions
+from . import arch, driver, fatbin, network, versions
 from .expect import Expectation
 from .registry import Skip, told
 
@@ -22,6 +22,7 @@ class Context:
         self.expect = expect or Expectation()
         self.import_seconds: Dict[str, float] = {}
         self.import_error: Optional[str] = None
+        self.watch = network.Watch()
         self.memory: Dict[str, Any] = {}  # what one check found out and another needs too
         self._modules: Optional[Dict[str, Any]] = None
         self._driver: Optional[driver.Driver] = None
@@ -42,6 +43,11 @@ class Context:
                 finally:
                     self.import_seconds[name] = round(time.perf_counter() - started, 3)
         return self._modules
+
+    @property
+    def imported(self) -> bool:
+        """Whether torch and torchaudio have been imported, both; imports nothing itself."""
+        return self._modules is not None and not self.import_error
 
     def ready(self) -> None:
         """Import both, or raise Skip."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from typing import Any, Dict, Iterable, List
+from typing import Any, Dict, Iterable, List, Sequence
 
 from . import SCHEMA, __version__
 from .context import Context
@@ -74,13 +74,25 @@ def run_check(check: Check, context: Context) -> Dict[str, Any]:
     return entry
 
 
-def run(checks: Iterable[Check], context: Context) -> Dict[str, Any]:
+def begin(checks: Iterable[Check], context: Context) -> None:
+    """Start what some checks want to run beside the others; the check itself tells what came of it."""
+    for check in checks:
+        if check.begin:
+            announce(check.id + " (beginning)")
+            check.begin(context)
+
+
+def run(checks: Sequence[Check], context: Context) -> Dict[str, Any]:
     """Run checks in order and return the whole document."""
     started = time.perf_counter()
     entries: List[Dict[str, Any]] = []
+    waiting = [check for check in checks if check.begin]
     for check in checks:
         announce(check.id)
         entries.append(run_check(check, context))
+        if waiting and context.imported:
+            begin(waiting, context)
+            waiting = []
     announce("environment")
     environment = clean(describe(context))
     return {
