@@ -12,7 +12,7 @@ import sys
 import tempfile
 import wave
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import reference
 from .context import Context
@@ -47,8 +47,13 @@ def _no_backend(context: Context, error: Exception) -> str:
     return "by the backends {}: {}".format(", ".join(backends), said)
 
 
-def in_folder(context: Context, work: Callable[[Path], Outcome]) -> Outcome:
-    """Run work in a temporary folder (TMPDIR is respected) and remove it; errors become a fail with a clear reason."""
+def in_folder(
+    context: Context, work: Callable[[Path], Outcome], explain: Optional[Callable[[Exception], str]] = None
+) -> Outcome:
+    """Run work in a temporary folder (TMPDIR is respected) and remove it; errors become a fail with a clear reason.
+
+    explain: says what an error means; without it, what torchaudio reads and writes through.
+    """
     try:
         folder = Path(tempfile.mkdtemp(prefix="torchpair-probe-"))
     except OSError as error:
@@ -58,7 +63,7 @@ def in_folder(context: Context, work: Callable[[Path], Outcome]) -> Outcome:
     except Skip:
         raise
     except Exception as error:
-        return Outcome(False, None, _no_backend(context, error))
+        return Outcome(False, None, explain(error) if explain else _no_backend(context, error))
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
 

@@ -16,12 +16,11 @@ _TURNS: Dict[int, Spectrum] = {}
 
 
 def fft(values: Sequence[complex]) -> Spectrum:
-    """The discrete Fourier transform of 2^k values, by halves (Cooley and Tukey, 1965)."""
+    """The discrete Fourier transform, by halves (Cooley and Tukey, 1965) down to an odd length, then by its definition."""
     count = len(values)
-    if count == 1:
-        return [complex(values[0])]
     if count % 2:
-        raise ValueError("{} values: not a power of two".format(count))
+        turns = [cmath.exp(-2j * math.pi * k / count) for k in range(count)]
+        return [sum(values[n] * turns[k * n % count] for n in range(count)) for k in range(count)]
     if count not in _TURNS:
         _TURNS[count] = [cmath.exp(-2j * math.pi * k / count) for k in range(count // 2)]
     even, odd = fft(values[0::2]), fft(values[1::2])
@@ -146,6 +145,15 @@ def attention(query: Table, key: Table, value: Table) -> Table:
         weights = [math.exp(dot(row, key[s]) / math.sqrt(len(row))) for s in range(t + 1)]
         total = sum(weights)
         out.append([sum(weights[s] * value[s][d] for s in range(t + 1)) / total for d in range(len(value[0]))])
+    return out
+
+
+def convolution(signal: Sequence[float], kernel: Sequence[float]) -> Row:
+    """The full convolution: what conv_transpose1d does with one channel and stride 1."""
+    out = [0.0] * (len(signal) + len(kernel) - 1)
+    for n, value in enumerate(signal):
+        for k, weight in enumerate(kernel):
+            out[n + k] += value * weight
     return out
 
 
