@@ -18,7 +18,7 @@ ENCODERS = {
     "m4a": ["-c:a", "aac", "-b:a", "96k"],
     "opus": ["-c:a", "libopus", "-b:a", "64k"],
 }
-HEAD = '''"""Two tones in four compressed formats, at most 6 KB each: made here, so no image needs an encoder to be tested.
+HEAD = '''"""Two tones in four compressed formats, at most 6 KB each: no image needs an encoder to be tested.
 
 Origin: tests/make_samples.py, which encodes formats.tones() (0.3 s, stereo)
 with ffmpeg {version}:

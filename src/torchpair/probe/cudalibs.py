@@ -19,8 +19,7 @@ from .cuda import full_precision
 from .registry import Outcome, check, within, worst
 
 CHILD = (
-    "import importlib, json, sys; sys.path[:0] = [sys.argv[1]]; "
-    "importlib.import_module(sys.argv[2]).child(sys.argv[3])"
+    "import importlib, json, sys; sys.path[:0] = [sys.argv[1]]; importlib.import_module(sys.argv[2]).child(sys.argv[3])"
 )
 CHILD_SECONDS = 120.0
 

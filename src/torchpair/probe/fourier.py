@@ -1,4 +1,4 @@
-"""Spectra, worked out in plain Python floats (IEEE double), independent of torch: the right answers, as in reference.py.
+"""Spectra, worked out in plain Python floats (IEEE double), independent of torch: right answers, as reference.py.
 
 A spectrum is a list of complex numbers, a spectrogram a list of frames.
 """
@@ -16,7 +16,7 @@ _TURNS: Dict[int, Spectrum] = {}
 
 
 def fft(values: Sequence[complex]) -> Spectrum:
-    """The discrete Fourier transform, by halves (Cooley and Tukey, 1965) down to an odd length, then by its definition."""
+    """The discrete Fourier transform: by halves (Cooley and Tukey, 1965) down to an odd length, then by definition."""
     count = len(values)
     if count % 2:
         turns = [cmath.exp(-2j * math.pi * k / count) for k in range(count)]
@@ -79,7 +79,7 @@ def slaney_filters(bins: int, rate: float, bands: int) -> Table:
 
 
 def mfcc(mel: Table, count: int) -> Table:
-    """Cepstral coefficients [coefficient][frame] of a power mel spectrogram [band][frame]: log, then DCT-II, orthonormal.
+    """Cepstral coefficients [coefficient][frame] of a power mel spectrogram [band][frame]: log and orthonormal DCT-II.
 
     Source: Davis and Mermelstein (1980). 1e-6 keeps the logarithm finite, as torchaudio's `log_mels` does.
     """
@@ -139,7 +139,7 @@ def resample_response(hertz: float, rate: int, new: int) -> float:
 
 
 def attention(query: Table, key: Table, value: Table) -> Table:
-    """Causal softmax attention [step][width]. Source: Vaswani et al., "Attention Is All You Need" (2017), equation 1."""
+    """Causal softmax attention [step][width]. Source: Vaswani et al., "Attention Is All You Need", equation 1."""
     out: Table = []
     for t, row in enumerate(query):
         weights = [math.exp(dot(row, key[s]) / math.sqrt(len(row))) for s in range(t + 1)]

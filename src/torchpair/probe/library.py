@@ -118,7 +118,8 @@ def loaded(context: Context) -> Dict[str, Any]:
 
 def excused(errors: Mapping[str, str]) -> Tuple[Dict[str, str], Dict[str, str]]:
     """Errors that are broken libraries, and those that only miss an optional library or the driver, by path."""
-    bad, fine = {}, {}
+    bad: Dict[str, str] = {}
+    fine: Dict[str, str] = {}
     names = {Path(path).name: path for path in errors}
 
     def optional(path: str, seen: Tuple[str, ...]) -> bool:
@@ -180,7 +181,7 @@ def brought(context: Context) -> Dict[str, str]:
         for place, _, names in os.walk(str(folder), followlinks=True):
             for name in names:
                 if SINGLE.match(name):
-                    found[name] = os.path.realpath(os.path.join(place, name))
+                    found[name] = os.path.realpath(str(Path(place) / name))
     return found
 
 
@@ -247,7 +248,7 @@ def cuda_majors(needed: Iterable[str]) -> List[int]:
 
 @check(
     "pair.torchcodec",
-    "torchcodec, through which torchaudio reads and writes from 2.9 on, loads and was built for torch's CUDA or the CPU.",
+    "torchcodec, by which torchaudio reads and writes from 2.9 on, loads, and was built for torch's CUDA or the CPU.",
     limit="it imports; CUDA's major version is torch's, or none",
 )
 def torchcodec(context: Context) -> Outcome:

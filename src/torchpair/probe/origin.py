@@ -59,11 +59,12 @@ def origin(context: Context) -> Outcome:
             continue
         measured[name] = {"installed": ["{} in {}".format(*place[:2]) for place in places], "imported": file}
         if len(places) > 1:
-            said.append("{} is installed {} times: {}".format(name, len(places), "; ".join(measured[name]["installed"])))
-        elif places and file != os.path.join(places[0][1], name, "__init__.py"):
-            # A checkout installed with --editable, or a conda package, has its files elsewhere, and says so itself.
-            if _lists(places[0][2], name):
-                said.append("import {} takes {}, not what is installed in {}".format(name, file, places[0][1]))
+            said.append(
+                "{} is installed {} times: {}".format(name, len(places), "; ".join(measured[name]["installed"]))
+            )
+        # A checkout installed with --editable has its files elsewhere, and lists none here.
+        elif places and file != str(Path(places[0][1]) / name / "__init__.py") and _lists(places[0][2], name):
+            said.append("import {} takes {}, not what is installed in {}".format(name, file, places[0][1]))
     return Outcome(not said, measured, "; ".join(said))
 
 

@@ -49,6 +49,18 @@ class Check:
 
 REGISTRY: Dict[str, Check] = {}
 
+# Skips whose reason is understood and leaves the verdict alone, by their word; the table is in the package's docstring.
+HARMLESS = ("expectation", "torchcodec", "ffmpeg", "record", "package", "non-root", "read-only")
+GPU_NEEDS = ("gpu", "cuda-build")
+
+
+def harmless(needs: Optional[str], gpu: str) -> bool:
+    """Whether a check skipped for want of `needs` leaves the verdict alone. gpu: "auto", "require" or "off"."""
+    if needs in GPU_NEEDS:
+        return gpu != "require"
+    # A release that does not have a function yet, or no more.
+    return needs in HARMLESS or (needs or "").startswith(("torchaudio>=", "torchaudio<"))
+
 
 def check(
     id: str,

@@ -16,7 +16,9 @@ from .registry import Outcome, check, within, worst
 AMPLITUDE = 0.5
 
 
-def tone_out(context: Context, rate: int, new: int, hertz: float, seconds: float, dtype: str = "float32") -> List[float]:
+def tone_out(
+    context: Context, rate: int, new: int, hertz: float, seconds: float, dtype: str = "float32"
+) -> List[float]:
     """A tone at `rate`, resampled to `new` on the CPU."""
     torch = context.torch
     tone = reference.sine(round(rate * seconds), rate, hertz, AMPLITUDE)

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, Sequence
 from . import SCHEMA, __version__
 from .context import Context
 from .environment import describe
-from .registry import Check, Skip, told
+from .registry import Check, Skip, harmless, told
 
 TEXT_LIMIT = 2000  # characters of any one string: an exception's message can be megabytes
 LIST_LIMIT = 2000  # entries of any one list or object: more than any image has distributions
@@ -110,9 +110,7 @@ def exit_code(document: Dict[str, Any]) -> int:
     entries = document["checks"]
     if any(entry["status"] == "fail" for entry in entries):
         return EXIT_FAILED
-    blocking = {"import", "known-format", "writable-temp"}
-    if document["gpu"] == "require":
-        blocking |= {"gpu", "cuda-build"}
-    if not entries or any(entry.get("needs") in blocking for entry in entries):
+    open_ = [e for e in entries if e["status"] == "skip" and not harmless(e.get("needs"), document["gpu"])]
+    if open_ or not any(entry["status"] == "pass" for entry in entries):
         return EXIT_INCONCLUSIVE
     return EXIT_OK

@@ -1,7 +1,7 @@
 """The place where torch and torchaudio run: user, file system, network, shared memory, threads.
 
-What a container is asked to be (another user, a read-only root) is the caller's choice. Where it is not so, the check is
-a skip that says what to ask for; where it is, the check does what usually breaks there.
+What a container is asked to be (another user, a read-only root) is the caller's choice. Where it is not so, the check
+is a skip that says what to ask for; where it is, the check does what usually breaks there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def user(context: Context) -> Outcome:
     except (KeyError, OSError) as error:
         if not os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
             measured["name"] = None
-            return Outcome(False, measured, "this uid has no name: set USER, or TORCHINDUCTOR_CACHE_DIR; " + told(error))
+            return Outcome(
+                False, measured, "this uid has no name: set USER, or TORCHINDUCTOR_CACHE_DIR; " + told(error)
+            )
     return Outcome(True, measured)
 
 

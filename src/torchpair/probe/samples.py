@@ -1,4 +1,4 @@
-"""Two tones in four compressed formats, at most 6 KB each: made here, so no image needs an encoder to be tested.
+"""Two tones in four compressed formats, at most 6 KB each: no image needs an encoder to be tested.
 
 Origin: tests/make_samples.py, which encodes formats.tones() (0.3 s, stereo)
 with ffmpeg 5.1.9-0+deb12u1:

@@ -1,4 +1,4 @@
-"""Which checks there are, and which of them to run: profiles, names, the quick ones. Used inside images and on the host.
+"""Which checks there are, and which of them to run: profiles, names, the quick ones; inside images and on the host.
 
 Importing this module registers every check.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Iterable, List, Optional, Sequence
+from typing import Iterable, List, Optional, Sequence, Set
 
 from . import (
     cuda,
@@ -41,7 +41,9 @@ GROUPS = (
     sovits, sovits_nets, sovits_tools,
     runtime, workers,
 )  # fmt: skip
-CHECKS: List[Check] = [check for group in GROUPS for check in REGISTRY.values() if check.run.__module__ == group.__name__]
+CHECKS: List[Check] = [
+    check for group in GROUPS for check in REGISTRY.values() if check.run.__module__ == group.__name__
+]
 IDS = [check.id for check in CHECKS]
 
 # core: what every pair must do. gpt-sovits: that, and what GPT-SoVITS does with it.
@@ -49,10 +51,10 @@ PROFILES = {
     "core": [name for name in IDS if "sovits" not in name],
     "gpt-sovits": IDS,
 }
-# For a container's HEALTHCHECK: the pair imports, belongs together, computes with compiled code and reads a file; the
-# GPU is there. Each is fast; what takes the time is importing torch.
+# For a container's HEALTHCHECK: the pair imports, belongs together and computes with compiled code; the GPU is there.
+# No file is read: where torchcodec reads, it imports torch's compiler first, which takes as long as all of this.
 QUICK = [
-    "pair.import", "pair.cuda", "pair.extension", "dsp.lfilter", "dsp.forced_align", "io.channels", "cuda.device",
+    "pair.import", "pair.cuda", "pair.extension", "dsp.lfilter", "dsp.rnnt_loss", "dsp.forced_align", "cuda.device",
 ]  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def expand(names: Iterable[str]) -> List[str]:
     SelectionError for an unknown name, and for none at all.
     """
     groups = sorted({name.split(".")[0] for name in IDS})
-    wanted = set()
+    wanted: Set[str] = set()
     for name in names:
         if name in groups:
             wanted.update(known for known in IDS if known.startswith(name + "."))
@@ -106,7 +108,7 @@ def read(file: Path) -> List[str]:
         except ValueError as error:
             raise SelectionError("{}: not JSON: {}".format(file, error)) from error
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise SelectionError("{}: a list of checks is expected, such as [\"pair\", \"io.mp3\"]".format(file))
+            raise SelectionError('{}: a list of checks is expected, such as ["pair", "io.mp3"]'.format(file))
         lines: Sequence[str] = names
     else:
         lines = [line.split("#")[0].strip() for line in text.splitlines()]

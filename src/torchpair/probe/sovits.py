@@ -104,9 +104,7 @@ def mel_errors(context: Context, device: str, version: str) -> Dict[str, Any]:
     frames = 5 * rate // hop
     wrong = [
         abs(have - want)
-        for have, want in reference.both(
-            [*spectrum.shape, *logs.shape], [1, n_fft // 2 + 1, frames, 1, bands, frames]
-        )
+        for have, want in reference.both([*spectrum.shape, *logs.shape], [1, n_fft // 2 + 1, frames, 1, bands, frames])
     ]
     signal = voice(rate)
     peak = max(abs(value) for value in signal)

@@ -49,7 +49,7 @@ def vocoder_errors(context: Context, device: str, dtype: str) -> Dict[str, float
     """Wrong dimensions, and the largest difference from double precision on the CPU; the output is below 1."""
     got, right = vocoder(context, device, dtype).double(), vocoder(context, "cpu", "float64")
     if list(got.shape) != [1, 1, 24000]:
-        return {"shape_error": 1.0, "error": math.inf, "loudness": 0.0}
+        return {"shape_error": 1.0, "error": math.inf, "silence": 0.0}
     # A network that gives silence would agree with anything that gives silence.
     return {"shape_error": 0.0, "error": float((got - right).abs().max()), "silence": float(right.std() < 0.01)}
 
@@ -175,7 +175,7 @@ def transformers(context: Context) -> Outcome:
     hubert = library.HubertModel(library.HubertConfig(num_conv_pos_embeddings=16, **sizes)).eval()
     bert = library.BertModel(library.BertConfig(vocab_size=100, **sizes)).eval()
     with torch.no_grad():
-        heard = hubert(torch.tensor([voice for voice in [sovits.voice(16000, 0.5)]])).last_hidden_state
+        heard = hubert(torch.tensor([sovits.voice(16000, 0.5)])).last_hidden_state
         read = bert(torch.arange(10)[None]).last_hidden_state
     # HuBERT has a feature every 20 ms, of 25 ms; BERT one a token.
     wrong = [abs(have - want) for have, want in reference.both([*heard.shape, *read.shape], [1, 24, 32, 1, 10, 32])]
@@ -193,9 +193,7 @@ def sovits_measured(context: Context, device: str) -> Dict[str, Any]:
             measured.update(("mel_{}_{}".format(version, key), value) for key, value in found.items())
         measured.update(("fbank_" + key, value) for key, value in sovits.fbank_errors(context, device).items())
         measured["stft"] = worst(sovits.round_trip_errors(context, device).values())
-        measured.update(
-            ("vocoder_" + key, value) for key, value in vocoder_errors(context, device, "float32").items()
-        )
+        measured.update(("vocoder_" + key, value) for key, value in vocoder_errors(context, device, "float32").items())
         measured.update(snake_errors(context, device))
         measured.update(attention_errors(context, device))
     return measured
@@ -226,19 +224,19 @@ def on_gpu(context: Context) -> Outcome:
     return within(sovits_measured(context, context.device()), SOVITS_LIMITS)
 
 
+# Logarithms of float16 power (11 bits) correlate to better than 0.999; twelve layers of float16 stay within 0.05.
+HALF_LIMITS = {"not_finite": 0, "uncorrelated": 0.01, "vocoder_error": 0.05, "vocoder_shape_error": 0}
+
+
 @check(
     "cuda.sovits_half",
     "In float16 the speaker's filter bank stays finite and near float32's, and the vocoder near double precision's.",
-    limit={"not_finite": 0, "uncorrelated": 0.01, "vocoder_error": 0.05, "vocoder_shape_error": 0},
+    limit=HALF_LIMITS,
     unit="values; 1 - correlation; absolute error",
     gpu=True,
 )
 def half(context: Context) -> Outcome:
-    return within(
-        half_measured(context, context.device(), "float16"),
-        # Logarithms of float16 power (11 bits) correlate to better than 0.999; twelve layers of float16 stay within 0.05.
-        {"not_finite": 0, "uncorrelated": 0.01, "vocoder_error": 0.05, "vocoder_shape_error": 0},
-    )
+    return within(half_measured(context, context.device(), "float16"), HALF_LIMITS)
 
 
 def half_measured(context: Context, device: str, dtype: str) -> Dict[str, Any]:

@@ -25,7 +25,7 @@ def stft(context: Context, device: str, dtype: str) -> Any:
 
 
 def stft_errors(context: Context, device: str) -> Dict[str, float]:
-    """Per dtype the largest error relative to the largest coefficient, of torch.stft and of torchaudio's Spectrogram."""
+    """The largest error relative to the largest coefficient: of torch.stft per dtype, of torchaudio's Spectrogram."""
     torch = context.torch
     right = fourier.stft(reference.noise(SAMPLES, 11), fourier.hann(FFT), HOP, FFT // 2)
     measured = {}

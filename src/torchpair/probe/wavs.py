@@ -210,7 +210,7 @@ def each_backend(context: Context) -> Outcome:
         measured = {
             name: reference.largest_error(load_by(context, folder / "sound.wav", name), stereo()) for name in names
         }
-        return within(measured, {name: STEP for name in names})
+        return within(measured, dict.fromkeys(names, STEP))
 
     return in_folder(context, work)
 

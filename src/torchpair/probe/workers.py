@@ -12,7 +12,7 @@ from typing import Any, Dict, List
 
 from . import reference
 from .context import Context
-from .registry import Outcome, check
+from .registry import Outcome, check, within
 
 COUNT, SAMPLES = 4, 2000
 SECONDS = 90.0  # a spawned worker imports torch again, on a slow disk
@@ -56,12 +56,6 @@ class Run:
 LIMITS = {"error": 5e-6, "missing": 0}
 
 
-def within_limits(measured: Dict[str, Any]) -> Outcome:
-    """As registry.within, for LIMITS."""
-    over = ["{} is {}".format(key, measured[key]) for key in LIMITS if not measured[key] <= LIMITS[key]]
-    return Outcome(not over, measured, "; ".join(over))
-
-
 def begin_spawn(context: Context) -> None:
     """Start the spawned worker: it imports torch while other checks run, on another core where there is one."""
     if "spawn" not in context.memory:
@@ -78,7 +72,7 @@ def begin_spawn(context: Context) -> None:
     unit="max absolute error; signals",
 )
 def fork(context: Context) -> Outcome:
-    return within_limits(Run(context, "fork", 2).errors())
+    return within(Run(context, "fork", 2).errors(), LIMITS)
 
 
 @check(
@@ -93,4 +87,4 @@ def spawn(context: Context) -> Outcome:
     run = context.memory.pop("spawn")
     if isinstance(run, Exception):
         raise run
-    return within_limits(run.errors())
+    return within(run.errors(), LIMITS)
