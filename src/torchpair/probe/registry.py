@@ -57,7 +57,7 @@ GPU_NEEDS = ("gpu", "cuda-build")
 def harmless(needs: Optional[str], gpu: str) -> bool:
     """Whether a check skipped for want of `needs` leaves the verdict alone. gpu: "auto", "require" or "off"."""
     if needs in GPU_NEEDS:
-        return gpu != "require"
+        return gpu in ("auto", "off")
     # A release that does not have a function yet, or no more.
     return needs in HARMLESS or (needs or "").startswith(("torchaudio>=", "torchaudio<"))
 
