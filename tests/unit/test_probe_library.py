@@ -47,6 +47,20 @@ def test_libraries_are_loaded_in_another_process(tmp_path: Path) -> None:
     assert str(a_library()) in answer["mapped"]
 
 
+def test_a_library_that_needs_a_later_one_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: set[str] = set()
+
+    def load(path: str, mode: int) -> None:
+        if path == "/s/never.so" or (path == "/s/decoder.so" and "/s/libtext.so" not in held):
+            raise OSError(f"{path} needs another")
+        held.add(path)
+
+    monkeypatch.setattr(library.ctypes, "CDLL", load)
+    paths = [Path("/s/decoder.so"), Path("/s/libtext.so"), Path("/s/never.so")]
+    assert library._load_all(paths)["errors"] == {"/s/never.so": "/s/never.so needs another"}
+    assert library._load_all(paths[1:2])["errors"] == {}
+
+
 def test_a_library_that_ends_the_process_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_load_all", lambda paths: os.abort())
     with pytest.raises(RuntimeError, match="signal 6"):

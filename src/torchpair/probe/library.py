@@ -59,13 +59,20 @@ def mapped() -> List[str]:
 
 
 def _load_all(paths: Iterable[Path]) -> Dict[str, Any]:
-    errors = {}
-    for path in paths:
-        try:
-            # RTLD_NOW: every symbol is resolved now, or the library is refused. Local: none of them serves another.
-            ctypes.CDLL(str(path), mode=os.RTLD_NOW | os.RTLD_LOCAL)
-        except OSError as error:
-            errors[str(path)] = str(error)
+    errors: Dict[str, str] = {}
+    waiting = list(paths)
+    while waiting:
+        errors.clear()
+        for path in waiting:
+            try:
+                # RTLD_NOW: every symbol is resolved now, or the library is refused. Local: none serves another.
+                ctypes.CDLL(str(path), mode=os.RTLD_NOW | os.RTLD_LOCAL)
+            except OSError as error:
+                errors[str(path)] = str(error)
+        # Once more while that helps: torchaudio 2.0 loads libflashlight-text.so itself, and then what needs it.
+        before, waiting = len(waiting), [path for path in waiting if str(path) in errors]
+        if len(waiting) == before:
+            break
     return {"errors": errors, "mapped": mapped()}
 
 
