@@ -171,7 +171,7 @@ def check(
     try:
         names = select.choose(profile, only, quick)
     except select.SelectionError as error:
-        raise TorchpairError(str(error), remedy="python -m torchpair.probe --list names every check") from error
+        raise click.UsageError(str(error), click.get_current_context()) from error
     try:
         engine = engines.find()
         if engine is None:

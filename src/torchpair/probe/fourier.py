@@ -127,7 +127,7 @@ def resample_response(hertz: float, rate: int, new: int) -> float:
     The filter as its documentation defines it (transforms.Resample): a sinc cut off at 0.99 of the lower Nyquist
     frequency, under a Hann window of 6 zero crossings on either side.
     """
-    cut, width, steps = 0.99 * min(rate, new), 6.0, 2400
+    cut, width, steps = 0.99 * min(rate, new), 6.0, 600
     step = width / steps
 
     def value(t: float) -> float:

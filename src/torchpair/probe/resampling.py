@@ -84,14 +84,14 @@ def aliasing(context: Context) -> Outcome:
     return within(measured, ALIASING_LIMITS)
 
 
-DRIFT_SECONDS = 4.0
-# The phase at both ends of 4 s must be that of the tone: a ratio wrong by 1e-7, or a delay of 1/100 sample, would show.
+DRIFT_SECONDS = 2.0
+# The phase at both ends of 2 s must be that of the tone: a ratio wrong by 1e-7, or a delay of 1/100 sample, would show.
 DRIFT_LIMITS = {"float32": 1e-3, "float64": 1e-3}
 
 
 @check(
     "dsp.resample_drift",
-    "After 4 s a resampled tone is where it should be: no drift, no delay, in float32 and float64.",
+    "After 2 s a resampled tone is where it should be: no drift, no delay, in float32 and float64.",
     limit=DRIFT_LIMITS,
     unit="samples",
 )
