@@ -62,7 +62,7 @@ def make(
         workspace.write_rendered()
         probe, digest = workspace.probe()
         for distro in dict.fromkeys(d for s in specs if s.base == "local" for d in (s.distro, s.tools_distro)):
-            bases.ensure_local(engine, distro, shown.say)
+            bases.ensure_local(engine, distro, shown.say, workspace.mirror.apt)
         logs = workspace.reports / "logs"
         built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror)
         found: list[Report] = []
