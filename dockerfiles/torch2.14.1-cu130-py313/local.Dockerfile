@@ -66,18 +66,20 @@ find /layer -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
-# with a link in its place.
+# with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
 #!/bin/bash
 set -euo pipefail
-site=$(echo /layer/*/opt/venv/lib/python*/site-packages)
+cd /layer/*/opt/venv/lib/python*/site-packages
 shared=/layer/$1/opt/venv/lib/shared
 mkdir -p "$shared"
 for path in "${@:2}"; do
-  [ -e "$site/$path" ] || continue  # triton before 3.0 has other folders
-  mkdir -p "$shared/${path%/*}"
-  mv "$site/$path" "$shared/$path"
-  ln -s "$(realpath --relative-to="/opt/venv/lib/python/site-packages/${path%/*}" -m "/opt/venv/lib/shared/$path")" "$site/$path"
+  [ -e "$path" ] || continue  # triton before 3.0 has other folders
+  find "$path" -type f -print0 | while IFS= read -r -d '' file; do
+    mkdir -p "$shared/${file%/*}"
+    mv "$file" "$shared/$file"
+    ln -s "$(realpath --relative-to="/opt/venv/lib/python/site-packages/${file%/*}" -m "/opt/venv/lib/shared/$file")" "$file"
+  done
 done
 SHARE
 
@@ -101,7 +103,10 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
+      # uv removes the folder of the last package that goes when nothing else is in it: it cannot remove a link.
  && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.13/site-packages/nvidia \
+ && mkdir -p /opt/venv/cuda/nvidia \
+ && touch /opt/venv/cuda/nvidia/.keep \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
