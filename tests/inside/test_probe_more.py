@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
+import subprocess
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 torch: Any = pytest.importorskip("torch")
 torchaudio: Any = pytest.importorskip("torchaudio")
 
-from torchpair.probe import cudalibs, library, runner, select, sovits, sovits_nets, spectral  # noqa: E402
+from torchpair.probe import cudalibs, formats, library, runner, samples, select, sovits, sovits_nets, spectral  # noqa: E402
 from torchpair.probe.context import Context  # noqa: E402
 from torchpair.probe.registry import REGISTRY, within  # noqa: E402
 
@@ -190,3 +193,14 @@ def test_a_user_without_a_name_fails(context: Context, monkeypatch: pytest.Monke
     assert status("runtime.user", context) == "fail"
     monkeypatch.setenv("USER", "someone")
     assert status("runtime.user", context) == "pass"
+
+
+@pytest.mark.parametrize("kind", samples.SAMPLES)
+def test_stored_samples_are_the_tones_to_another_reader(kind: str, tmp_path: Path) -> None:
+    file, rate = tmp_path / f"a.{kind}", formats.RATES[kind]
+    file.write_bytes(samples.SAMPLES[kind])
+    argv = ["ffmpeg", "-loglevel", "error", "-i", str(file), "-f", "s16le", "pipe:1"]
+    data = subprocess.run(argv, capture_output=True, check=True).stdout
+    values = [value / 32768 for (value,) in struct.iter_unpack("<h", data)]
+    measured = formats.tone_errors([values[0::2], values[1::2]], rate, rate)
+    assert all(measured[key] <= limit for key, limit in formats.LIMITS.items()), measured
