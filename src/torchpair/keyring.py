@@ -106,11 +106,11 @@ def _get(address: str, suite: Suite) -> bytes:
         with urllib.request.urlopen(address, timeout=30) as response:
             body: bytes = response.read(LARGEST + 1)
     except (OSError, HTTPException, ValueError) as error:
-        why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
+        code = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else None
         raise EngineError(
             f"{suite.archive.name}'s archive cannot be asked for its keys",
             where=address,
-            why=why,
+            why=code or str(getattr(error, "reason", error)),
             remedy=f"check that this machine reaches it, or name a mirror with {suite.archive.id}/ below it: "
             "apt in matrix.yaml's mirrors, --mirror",
         ) from error
