@@ -287,15 +287,19 @@ def test_share_ends_with_an_error_where_there_is_no_environment(tool: Tool, tmp_
 
 
 def test_settle_makes_two_builds_alike(tool: Tool, site: Path, tmp_path: Path) -> None:
-    (site / ".lock").write_text("")
-    (site / "torch/.lock").mkdir()
+    uvs = [tmp_path / "layer/torch/opt/venv/.lock", tmp_path / "layer/cuda/opt/venv/cuda/.lock"]
+    for path in uvs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (site / "torch/_vendor").mkdir()
+    (site / "torch/_vendor/.lock").write_text("a wheel's own, as setuptools has one")
     (site / "link").symlink_to("torch")
     (tmp_path / "uv/wheel").write_text("cached")
-    kept = {p for p in tree(site) if "__pycache__" not in p and p != ".lock"}
+    kept = {p for p in tree(site) if "__pycache__" not in p}
     done = tool("settle")
     assert (done.returncode, done.stderr) == (0, "")
     assert set(tree(site)) == kept
-    assert (site / "torch/.lock").is_dir()
+    assert "torch/_vendor/.lock" in kept and not [path for path in uvs if path.exists()]
     assert not list((tmp_path / "layer").rglob("__pycache__")) and not (tmp_path / "uv").exists()
     everything = [tmp_path / "layer", *(tmp_path / "layer").rglob("*")]
     assert {p.lstat().st_mtime for p in everything} == {float(render.EPOCH)}
