@@ -60,7 +60,7 @@ COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
 #!/bin/bash
 set -euo pipefail
 find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
-find /layer -name .lock -type f -delete
+find /layer -maxdepth 5 -name .lock -type f -delete  # uv's own; setuptools has a file of that name
 rm -rf "$UV_CACHE_DIR"
 find /layer -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
