@@ -103,10 +103,6 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
-      # uv removes the folder of the last package that goes when nothing else is in it: it cannot remove a link.
- && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.13/site-packages/nvidia \
- && mkdir -p /opt/venv/cuda/nvidia \
- && touch /opt/venv/cuda/nvidia/.keep \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
@@ -142,10 +138,19 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 FROM venv AS metadata
+# Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
+# the last package that goes when nothing else is in it, and cannot remove a link.
 RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.13/site-packages \
  && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.13/site-packages/ \
+ && for folder in /cuda/*/; do \
+      name=$(basename "$folder"); [ "$name" != bin ] || continue; \
+      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.13/site-packages/$name" \
+      && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
+      && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
+    done \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------

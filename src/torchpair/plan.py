@@ -32,7 +32,8 @@ def bake(specs: Sequence[Spec]) -> str:
         "local": [target(s) for s in specs if s.row.default and s.base == "local"],
     }
     document = {
-        "group": {name: {"targets": targets} for name, targets in groups.items() if targets},
+        # buildx refuses a file with an empty table of groups.
+        **({"group": named} if (named := {n: {"targets": t} for n, t in groups.items() if t}) else {}),
         "target": {
             target(spec): {
                 "context": CONTEXT,
