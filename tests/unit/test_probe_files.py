@@ -53,12 +53,11 @@ def test_right_tones_are_within_the_limits_and_wrong_ones_are_not() -> None:
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg command")
 @pytest.mark.parametrize("kind", samples.SAMPLES)
-def test_stored_samples_are_the_tones(kind: str) -> None:
+def test_stored_samples_are_the_tones(kind: str, tmp_path: Path) -> None:
     rate = formats.RATES[kind]
-    argv = ["ffmpeg", "-loglevel", "error", "-i", "pipe:0", "-f", "s16le", "pipe:1"]
-    data = subprocess.run(argv, input=samples.SAMPLES[kind], capture_output=True, check=kind != "m4a").stdout
-    if kind == "m4a":  # its index is at the end: a pipe will not do
-        pytest.skip("cannot be read from a pipe")
+    (tmp_path / "in").write_bytes(samples.SAMPLES[kind])
+    argv = ["ffmpeg", "-loglevel", "error", "-i", str(tmp_path / "in"), "-f", "s16le", "pipe:1"]
+    data = subprocess.run(argv, capture_output=True, check=True).stdout
     values = [value / 32768 for (value,) in struct.iter_unpack("<h", data)]
     measured = formats.tone_errors([values[0::2], values[1::2]], rate, rate)
     assert all(measured[key] <= limit for key, limit in formats.LIMITS.items()), measured
