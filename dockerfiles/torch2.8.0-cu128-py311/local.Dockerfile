@@ -27,6 +27,8 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
       tini \
  && groupadd --gid 10001 torchpair \
  && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
+ # Debian 13 closes a new home, and an arbitrary uid starts there.
+ && chmod 755 /home/torchpair \
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
  && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
  && find /etc -maxdepth 1 -name '*-' -delete \

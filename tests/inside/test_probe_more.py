@@ -16,7 +16,11 @@ import pytest
 torch: Any = pytest.importorskip("torch")
 torchaudio: Any = pytest.importorskip("torchaudio")
 
+<<<<<<< HEAD
 from torchpair.probe import cudalibs, formats, library, runner, samples, select, sovits, sovits_nets, spectral  # noqa: E402
+=======
+from torchpair.probe import cudalibs, library, runner, select, sovits, sovits_nets, spectral, workers  # noqa: E402
+>>>>>>> probe
 from torchpair.probe.context import Context  # noqa: E402
 from torchpair.probe.registry import REGISTRY, within  # noqa: E402
 
@@ -184,6 +188,15 @@ def test_a_worker_that_computes_wrong_fails(context: Context, monkeypatch: pytes
     right = functional.lfilter
     monkeypatch.setattr(functional, "lfilter", lambda *a, **k: right(*a, **k) * 1.001)
     assert status("runtime.fork", context) == "fail"
+
+
+def test_a_spawned_worker_that_ends_is_told_in_its_own_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context("off")
+    context.ready()
+    monkeypatch.setattr(workers, "serve", os.abort)  # called with two arguments: the worker ends with a TypeError
+    entries = runner.run([REGISTRY[name] for name in ("pair.import", "dsp.mel", "runtime.spawn")], context)["checks"]
+    assert [entry["status"] for entry in entries] == ["pass", "pass", "fail"]
+    assert "ended with exit code" in entries[2]["reason"]
 
 
 def test_a_user_without_a_name_fails(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""DataLoader workers, forked and spawned: what every training run does with torch and torchaudio in a container.
+"""Workers, forked and spawned: what every training run does with torch and torchaudio in a container.
 
 The data set is a class of this module, not of a check, because a spawned worker imports it anew. It computes with
 torchaudio's compiled code, and the results come back through shared memory (/dev/shm).
@@ -7,7 +7,10 @@ torchaudio's compiled code, and the results come back through shared memory (/de
 from __future__ import annotations
 
 import importlib
+import os
+import queue
 import time
+from pathlib import Path
 from typing import Any, Dict, List
 
 from . import reference
@@ -34,22 +37,59 @@ class Filtered:
         return functional.lfilter(signal, torch.tensor(A), torch.tensor(B), clamp=False)
 
 
-class Run:
-    """One DataLoader at work: begun when made, waited for by errors()."""
+def compared(got: List[List[float]]) -> Dict[str, Any]:
+    """The largest error of what workers handed back, and how many signals are missing."""
+    right = [reference.lfilter(reference.noise(SAMPLES, 20 + index), A, B) for index in range(COUNT)]
+    return {"error": reference.largest_error(got, right), "missing": COUNT - len(got)}
 
-    def __init__(self, context: Context, method: str, workers: int) -> None:
-        loader = context.torch.utils.data.DataLoader(
-            Filtered(), batch_size=1, num_workers=workers, multiprocessing_context=method, timeout=SECONDS
-        )
-        self.iterator = iter(loader)
 
-    def errors(self) -> Dict[str, Any]:
-        """The largest error of what came, and how many signals are missing."""
-        began = time.monotonic()
-        got: List[List[float]] = [batch[0].tolist() for batch in self.iterator]
-        right = [reference.lfilter(reference.noise(SAMPLES, 20 + index), A, B) for index in range(COUNT)]
-        measured = {"error": reference.largest_error(got, right), "missing": COUNT - len(got)}
-        return dict(measured, waited=round(time.monotonic() - began, 3))
+def serve(results: Any, taken: Any) -> None:
+    """A spawned worker's whole life: hand out every signal, and stay until they are taken, for they live in it."""
+    filtered = Filtered()
+    for index in range(COUNT):
+        results.put(filtered[index])
+    taken.wait(SECONDS)
+
+
+class Spawned:
+    """A worker that is begun when this is made, and waited for by results().
+
+    Not a DataLoader: when a worker of one dies, it raises in whatever check is running then.
+    """
+
+    def __init__(self, context: Context) -> None:
+        start = context.torch.multiprocessing.get_context("spawn")
+        self.queue, self.taken = start.Queue(), start.Event()
+        self.process = start.Process(target=serve, args=(self.queue, self.taken), daemon=True)
+        self.process.start()
+
+    def results(self) -> List[List[float]]:
+        """What the worker computed. RuntimeError when it ends or takes too long before that."""
+        got: List[List[float]] = []
+        until = time.monotonic() + SECONDS
+        try:
+            while len(got) < COUNT:
+                ended = not self.process.is_alive()  # asked before the queue: what it left there still counts
+                try:
+                    got.append(self.queue.get(timeout=0.2).tolist())
+                except queue.Empty:
+                    if ended:
+                        raise RuntimeError(self._why()) from None
+                    if time.monotonic() > until:
+                        raise RuntimeError("the worker took longer than {:g} s".format(SECONDS)) from None
+        finally:
+            self.taken.set()
+            self.process.join(5)
+            if self.process.is_alive():
+                self.process.kill()
+        return got
+
+    def _why(self) -> str:
+        said = "the worker ended with exit code {}".format(self.process.exitcode)
+        # multiprocessing lets a worker go to its parent's folder first.
+        if not os.access(str(Path.cwd()), os.X_OK):
+            said += ": the working directory {} cannot be entered by uid {}".format(Path.cwd(), os.getuid())
+        return said
 
 
 # As dsp.lfilter: float32 rounding of a recursion with gain below 10.
@@ -60,7 +100,7 @@ def begin_spawn(context: Context) -> None:
     """Start the spawned worker: it imports torch while other checks run, on another core where there is one."""
     if "spawn" not in context.memory:
         try:
-            context.memory["spawn"] = Run(context, "spawn", 1)
+            context.memory["spawn"] = Spawned(context)
         except Exception as error:  # told by the check
             context.memory["spawn"] = error
 
@@ -72,19 +112,25 @@ def begin_spawn(context: Context) -> None:
     unit="max absolute error; signals",
 )
 def fork(context: Context) -> Outcome:
-    return within(Run(context, "fork", 2).errors(), LIMITS)
+    loader = context.torch.utils.data.DataLoader(
+        Filtered(), batch_size=1, num_workers=2, multiprocessing_context="fork", timeout=SECONDS
+    )
+    return within(compared([batch[0].tolist() for batch in loader]), LIMITS)
 
 
 @check(
     "runtime.spawn",
-    "A spawned DataLoader worker imports torch and torchaudio anew and hands back the right numbers.",
+    "A spawned worker imports torch and torchaudio anew and hands back the right numbers, through shared memory.",
     limit=LIMITS,
     unit="max absolute error; signals",
     begin=begin_spawn,
 )
 def spawn(context: Context) -> Outcome:
     begin_spawn(context)
-    run = context.memory.pop("spawn")
-    if isinstance(run, Exception):
-        raise run
-    return within(run.errors(), LIMITS)
+    worker = context.memory.pop("spawn")
+    if isinstance(worker, Exception):
+        raise worker
+    began = time.monotonic()
+    measured = compared(worker.results())
+    measured["waited"] = round(time.monotonic() - began, 3)
+    return within(measured, LIMITS)
