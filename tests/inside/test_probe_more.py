@@ -16,11 +16,7 @@ import pytest
 torch: Any = pytest.importorskip("torch")
 torchaudio: Any = pytest.importorskip("torchaudio")
 
-<<<<<<< HEAD
-from torchpair.probe import cudalibs, formats, library, runner, samples, select, sovits, sovits_nets, spectral  # noqa: E402
-=======
-from torchpair.probe import cudalibs, library, runner, select, sovits, sovits_nets, spectral, workers  # noqa: E402
->>>>>>> probe
+from torchpair.probe import cudalibs, formats, library, runner, samples, select, sovits, sovits_nets, spectral, workers  # noqa: E402
 from torchpair.probe.context import Context  # noqa: E402
 from torchpair.probe.registry import REGISTRY, within  # noqa: E402
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 import wave
 from pathlib import Path
 
@@ -49,21 +48,6 @@ def test_right_tones_are_within_the_limits_and_wrong_ones_are_not() -> None:
     assert not good([[a + 0.05 * b for a, b in reference.both(row, reference.noise(len(row), 3))] for row in right])
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg command")
-@pytest.mark.parametrize("kind", samples.SAMPLES)
-def test_stored_samples_are_the_tones(kind: str, tmp_path: Path) -> None:
-    rate = formats.RATES[kind]
-    (tmp_path / "in").write_bytes(samples.SAMPLES[kind])
-    argv = ["ffmpeg", "-loglevel", "error", "-i", str(tmp_path / "in"), "-f", "s16le", "pipe:1"]
-    data = subprocess.run(argv, capture_output=True, check=True).stdout
-    values = [value / 32768 for (value,) in struct.iter_unpack("<h", data)]
-    measured = formats.tone_errors([values[0::2], values[1::2]], rate, rate)
-    assert all(measured[key] <= limit for key, limit in formats.LIMITS.items()), measured
-
-
->>>>>>> probe
 def test_broken_files_are_broken() -> None:
     files = wavs.broken_files()
     assert files["empty.wav"] == b"" and b"moov" in samples.SAMPLES["m4a"] and b"moov" not in files["cut.m4a"]
