@@ -27,6 +27,8 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
       tini \
  && groupadd --gid 10001 torchpair \
  && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
+ # Debian 13 closes a new home, and an arbitrary uid starts there.
+ && chmod 755 /home/torchpair \
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
  && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
  && find /etc -maxdepth 1 -name '*-' -delete \
@@ -60,24 +62,26 @@ COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
 #!/bin/bash
 set -euo pipefail
 find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
-find /layer -name .lock -type f -delete
+find /layer -maxdepth 5 -name .lock -type f -delete  # uv's own; setuptools has a file of that name
 rm -rf "$UV_CACHE_DIR"
 find /layer -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
-# with a link in its place.
+# with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
 #!/bin/bash
 set -euo pipefail
-site=$(echo /layer/*/opt/venv/lib/python*/site-packages)
+cd /layer/*/opt/venv/lib/python*/site-packages
 shared=/layer/$1/opt/venv/lib/shared
 mkdir -p "$shared"
 for path in "${@:2}"; do
-  [ -e "$site/$path" ] || continue  # triton before 3.0 has other folders
-  mkdir -p "$shared/${path%/*}"
-  mv "$site/$path" "$shared/$path"
-  ln -s "$(realpath --relative-to="/opt/venv/lib/python/site-packages/${path%/*}" -m "/opt/venv/lib/shared/$path")" "$site/$path"
+  [ -e "$path" ] || continue  # triton before 3.0 has other folders
+  find "$path" -type f -print0 | while IFS= read -r -d '' file; do
+    mkdir -p "$shared/${file%/*}"
+    mv "$file" "$shared/$file"
+    ln -s "$(realpath --relative-to="/opt/venv/lib/python/site-packages/${file%/*}" -m "/opt/venv/lib/shared/$file")" "$file"
+  done
 done
 SHARE
 
@@ -101,7 +105,6 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 RUN uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
- && ln -s ../../../cuda/nvidia /opt/venv/lib/python3.11/site-packages/nvidia \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
@@ -136,13 +139,18 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 FROM venv AS metadata
+# Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
+# the last package that goes when nothing else is in it, and cannot remove a link.
 RUN --mount=from=cuda,source=/metadata,target=/metadata \
     --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.11/site-packages \
  && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.11/site-packages/ \
- && for folder in /cuda/*; do \
-      [ "$folder" = /cuda/nvidia ] || ln -s "../../..$folder" /layer/metadata/opt/venv/lib/python3.11/site-packages/; \
+ && for folder in /cuda/*/; do \
+      name=$(basename "$folder"); [ "$name" != bin ] || continue; \
+      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.11/site-packages/$name" \
+      && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
+      && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
     done \
  && settle
 

@@ -1,4 +1,4 @@
-"""The base of an image: nvidia/cuda where a registry can be reached, else a Debian root made on this machine."""
+"""The base of an image: nvidia/cuda where a registry can be reached, else a root made on this machine."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,9 +26,9 @@ from urllib.parse import urlsplit
 import docker.errors
 from docker.auth import INDEX_NAME, INDEX_URL, resolve_repository_name
 
+from torchpair import keyring
 from torchpair.command import run
 from torchpair.engine import (
-    DEBIAN_KEYRING,
     STATE,
     Engine,
     Mirror,
@@ -38,10 +39,9 @@ from torchpair.engine import (
     os_release,
 )
 from torchpair.errors import CommandError, EngineError, TorchpairError
+from torchpair.suite import ARCHIVES, SUITES, Archive, Suite
 
 REPOSITORY = "torchpair-base"
-# Debian's codename of each local base.
-LOCAL_SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 
 # As nvidia/cuda has them: the container toolkit reads the last two, and puts its programs where PATH begins.
 ENVIRONMENT = {
@@ -86,35 +86,43 @@ LEFTOVERS = (
 # ---- the local base ---------------------------------------------------------------------------------------------
 
 
-def ensure_local(engine: Engine, distro: str, say: Say) -> str:
-    """The reference of the local base for a distro (`debian12`, `debian13`); makes it when the engine lacks it.
+def ensure_local(engine: Engine, distro: str, say: Say, apt: str | None = None) -> str:
+    """The reference of the local base for a distro (`debian12`, `ubuntu22.04`); makes it when the engine lacks it.
 
-    say gets one line at a time. Raises EngineError where it cannot be made here, CommandError when debootstrap fails.
+    say gets one line at a time. apt: a mirror with debian/, debian-security/ and ubuntu/ below it, for a distribution
+    that is not this machine's own. Raises EngineError where it cannot be made here, CommandError when debootstrap
+    fails.
     """
-    suite = LOCAL_SUITES.get(distro)
+    suite = SUITES.get(distro)
     if suite is None:
-        remedy = f"one of {', '.join(sorted(LOCAL_SUITES))}"
+        remedy = f"one of {', '.join(sorted(SUITES))}"
         raise EngineError(f"there is no local base {distro!r}", remedy=remedy)
     reference = f"{REPOSITORY}:{distro}"
     if _held(engine, reference):
         return reference
     release = os_release(Path("/etc/os-release").read_text())
-    if os.geteuid() != 0 or release.get("ID") != "debian":
-        why = "it takes root on Debian, whose apt knows a mirror and has the keys"
+    if os.geteuid() != 0 or release.get("ID") not in ARCHIVES:
+        why = "it takes root on Debian or Ubuntu, whose apt knows a mirror and has the keys"
         remedy = "make it there, or take another base in matrix.yaml: nvidia, or any image reference"
         raise EngineError(f"the local base {reference} cannot be made here", why=why, remedy=remedy)
     work = STATE / "base" / distro
     with locked(STATE / f"base-{distro}.lock", say):
         if _held(engine, reference):  # whoever held the lock before made it
             return reference
-        say(f"Making {reference}: debootstrap of Debian's {suite} from this machine's apt mirror, about half a minute.")
         began = time.monotonic()
         umask = os.umask(0o022)  # with a stricter one, the image's own users could not read /etc
         try:
             _remove(work)  # what a killed caller left
-            where = machine_mirror(release.get("VERSION_CODENAME", ""))
-            stamp = _bootstrap(work, suite, where, say)
-            _import(engine, work, stamp, reference, labels(reference, suite, stamp))
+            where = _where(suite.archive, release, apt)
+            own = suite.archive.id == release["ID"]
+            origin = "this machine's apt mirror" if own else _plain(where.main)
+            what = f"{suite.archive.name}'s {suite.codename}"
+            say(f"Making {reference}: debootstrap of {what} from {origin}, about a minute.")
+            kept = dated(run(["apt-config", "dump"])) if own else []
+            if kept:
+                say(f"As on this machine, apt in the base has {' '.join(kept)} (a mirror of a fixed date?)")
+            stamp = _bootstrap(work, suite, where, kept, say)
+            _import(engine, work, stamp, reference, labels(reference, suite.codename, stamp))
         finally:
             _remove(work)
             os.umask(umask)
@@ -124,14 +132,13 @@ def ensure_local(engine: Engine, distro: str, say: Say) -> str:
     return reference
 
 
-def sources_list(suite: str, where: Mirror) -> str:
-    """The sources.list of a root: the suite, its updates, and its security updates where the machine has them."""
-    lines = [(where.main, suite), (where.main, f"{suite}-updates")]
+def sources_list(suite: Suite, where: Mirror) -> str:
+    """The sources.list of a root: the suite, its updates, and its security updates where the mirror has them."""
+    lines = [(where.main, suite.codename), (where.main, f"{suite.codename}-updates")]
     if where.security:
-        lines.append((where.security, f"{suite}-security"))
-    # A password for the mirror is the machine's, and no image's.
-    plain = ((re.sub(r"//[^/@]*@", "//", address), name) for address, name in lines)
-    return "".join(f"deb [signed-by={DEBIAN_KEYRING}] {address} {name} main\n" for address, name in plain)
+        lines.append((where.security, f"{suite.codename}-security"))
+    signed, components = f"signed-by={suite.archive.keyring}", suite.archive.components
+    return "".join(f"deb [{signed}] {_plain(address)} {name} {components}\n" for address, name in lines)
 
 
 def dated(apt_config: str) -> list[str]:
@@ -173,42 +180,65 @@ def labels(reference: str, suite: str, stamp: int) -> dict[str, str]:
     }
 
 
-def _bootstrap(root: Path, suite: str, where: Mirror, say: Say) -> int:
-    """Make a tidy Debian root. Returns the suite's date, in seconds since 1970."""
+def _plain(address: str) -> str:
+    """A mirror's address without its password, which is the machine's, and no image's."""
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
+def _where(archive: Archive, release: dict[str, str], apt: str | None) -> Mirror:
+    """Where an archive is served from: to this machine's own distribution by its apt, to another by `apt` if given."""
+    if archive.id == release["ID"]:
+        return machine_mirror(release.get("VERSION_CODENAME", ""), archive)
+    if apt:
+        return Mirror(f"{apt}/{archive.id}", f"{apt}/{archive.security}")
+    common = run(["dpkg", "--print-architecture"]).strip() in ("amd64", "i386")
+    main = archive.main if common else archive.ports
+    if main is None:
+        raise EngineError(
+            f"this machine's apt has no mirror of {archive.name}",
+            why=f"it is {release.get('PRETTY_NAME', release['ID'])}",
+            remedy=f"name one with {archive.id}/ below it: apt in matrix.yaml's mirrors, --mirror",
+        )
+    return Mirror(main, main)
+
+
+def _bootstrap(root: Path, suite: Suite, where: Mirror, settings: Sequence[str], say: Say) -> int:
+    """Make a tidy root of a suite, with more settings for its apt. Returns the suite's date, in seconds since 1970."""
     if not shutil.which("debootstrap"):
         say("debootstrap is missing here: installing it with apt-get.")
         apt_install(["debootstrap"])
     config = root / "etc/dpkg/dpkg.cfg.d/torchpair"
     config.parent.mkdir(parents=True)
     config.write_text(DPKG_CONFIG)
-    argv = ["debootstrap", "--variant=minbase", "--force-check-gpg", f"--keyring={DEBIAN_KEYRING}"]
+    argv = ["debootstrap", "--variant=minbase", "--force-check-gpg"]
     if where.main.startswith("https:"):
         argv.append("--include=ca-certificates")
-    remedy = f"check that this machine's apt mirror has Debian's suite {suite}"
+    first, *more = suite.pockets
+    if more:
+        argv.append(f"--extra-suites={','.join(more)}")
+    remedy = f"check that the mirror has {suite.archive.name}'s suite {first}"
     try:
-        run([*argv, suite, str(root), where.main], remedy=remedy, timeout=1800)
+        with keyring.trusted(suite, where.main, say) as keys:
+            run([*argv, f"--keyring={keys}", first, str(root), where.main, suite.script], remedy=remedy, timeout=1800)
     except CommandError as error:
         log = root / "debootstrap/debootstrap.log"  # goes with the root, so its end goes into the message
         if log.exists():
             error.why = "\n    ".join([error.why or "", *log.read_text(errors="replace").splitlines()[-10:]])
         raise
-    date = _suite_date(root)
-    stamp = int(parsedate_to_datetime(date).timestamp())
+    stamp = int(_suite_date(root).timestamp())
     tidy(root, stamp // 86400)
     (root / "etc/apt/sources.list").write_text(sources_list(suite, where))
-    kept = dated(run(["apt-config", "dump"]))
-    if kept:
-        say(f"As on this machine, apt in the base has {' '.join(kept)} (a mirror of a fixed date?)")
-    (root / "etc/apt/apt.conf.d/torchpair").write_text(APT_CONFIG + "".join(f"{line}\n" for line in kept))
+    (root / "etc/apt/apt.conf.d/torchpair").write_text(APT_CONFIG + "".join(f"{line}\n" for line in settings))
     return stamp
 
 
-def _suite_date(root: Path) -> str:
-    """The Date of the signed Release file that debootstrap worked from."""
-    for path in (root / "var/lib/apt/lists").glob("*Release"):
-        if found := re.search(r"^Date: (.+)$", path.read_text(errors="replace"), re.MULTILINE):
-            return found.group(1)
-    raise EngineError("debootstrap left no Release file", where=str(root))
+def _suite_date(root: Path) -> datetime:
+    """The newest Date of the signed Release files that debootstrap worked from."""
+    texts = [path.read_text(errors="replace") for path in (root / "var/lib/apt/lists").glob("*Release")]
+    found = [date for text in texts for date in re.findall(r"^Date: (.+)$", text, re.MULTILINE)]
+    if not found:
+        raise EngineError("debootstrap left no Release file", where=str(root))
+    return max(parsedate_to_datetime(date) for date in found)
 
 
 def _import(engine: Engine, root: Path, stamp: int, reference: str, said: dict[str, str]) -> None:

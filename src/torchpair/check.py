@@ -11,6 +11,7 @@ import os
 import re
 import tarfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,7 +27,7 @@ from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
 from torchpair.lock import Lock
-from torchpair.probe.cli import CHECKS
+from torchpair.probe.select import PROFILES
 from torchpair.report import CheckResult, GpuMode, Report
 from torchpair.resolve import Spec
 
@@ -45,7 +46,7 @@ LABELS = ("torch", "torchaudio", "torchcodec", "cuda", "python")
 _START = (
     f"until [ -e {HOME}/go ]; do sleep 0.05; done; "
     "for p in python python3; do command -v $p >/dev/null && "
-    f'exec $p {HOME}/probe.pyz --gpu "$1" --expect {HOME}/expect.json; done; '
+    f'exec $p {HOME}/probe.pyz --gpu "$1" --only "$2" --expect {HOME}/expect.json; done; '
     'echo "torchpair-probe: no python in this image" >&2; exit 127'
 )
 _RUNNING = re.compile(r"torchpair-probe: running (\S+)")
@@ -74,12 +75,14 @@ def image(
     spec: Spec | None = None,
     lock: Lock | None = None,
     gpu: GpuMode = "auto",
+    names: Sequence[str] = PROFILES["core"],
     seconds: float = SECONDS,
     memory: str = MEMORY,
 ) -> Report:
     """Check one image. spec and lock: what a row expects; without them only what the image says of itself.
 
-    seconds, memory: the cage's limits. Raises EngineError when the image is not there or cannot be started at all.
+    names: the ids of the checks to run. seconds, memory: the cage's limits.
+    Raises EngineError when the image is not there or cannot be started at all.
     """
     began, started = time.monotonic(), datetime.now(timezone.utc)
     attributes = _inspect(engine, reference)
@@ -95,13 +98,13 @@ def image(
         expect["labels"] = labels
     files = {"probe.pyz": probe.read_bytes(), "expect.json": json.dumps(expect).encode(), "go": b""}
     requests_gpu, how = ([], "") if gpu == "off" else gpu_request(engine)
-    answer = _run(engine, reference, files, gpu, requests_gpu, seconds, memory)
+    answer = _run(engine, reference, files, gpu, names, requests_gpu, seconds, memory)
     if answer.refused and requests_gpu and gpu == "auto":
         # The engine promises GPUs and cannot hand one over: the CPU's part can still be checked.
-        answer = _run(engine, reference, files, gpu, [], seconds, memory)
+        answer = _run(engine, reference, files, gpu, names, [], seconds, memory)
     if answer.refused:
         raise EngineError(f"the engine cannot start {reference}", why=answer.refused, remedy=how or None)
-    environment, checks = _judge(answer)
+    environment, checks = _judge(answer, names)
     return Report(
         row=spec.name if spec else None,  # an image that names a row is not that row's report
         image=reference,
@@ -146,6 +149,7 @@ def _run(
     reference: str,
     files: dict[str, bytes],
     gpu: GpuMode,
+    names: Sequence[str],
     devices: list[DeviceRequest],
     seconds: float,
     memory: str,
@@ -153,7 +157,7 @@ def _run(
     answer = _Answer()
     container = (
         DockerContainer(reference, docker_client_kw={"environment": engine.env()})
-        .with_command([_START, "sh", gpu])
+        .with_command([_START, "sh", gpu, ",".join(names)])
         .with_tmpfs_mount("/tmp", "size=1g")
         .with_kwargs(
             entrypoint=["sh", "-c"],
@@ -205,8 +209,11 @@ def _tar(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _judge(answer: _Answer) -> tuple[dict[str, Any], tuple[CheckResult, ...]]:
-    """Environment and checks of an answer; the first check says whether the probe came to its end."""
+def _judge(answer: _Answer, names: Sequence[str]) -> tuple[dict[str, Any], tuple[CheckResult, ...]]:
+    """Environment and checks of an answer; the first check says whether the probe came to its end.
+
+    names: the checks that were asked for, and that a whole answer has.
+    """
     running = _RUNNING.findall(answer.stderr)
     during = f" during {running[-1][:80]}" if running else ""
     if answer.late:
@@ -226,16 +233,11 @@ def _judge(answer: _Answer) -> tuple[dict[str, Any], tuple[CheckResult, ...]]:
         checks = reports.checks_from_json(body.get("checks"), "probe.checks")
     except TorchpairError as error:
         return {}, (_finished("skip", answer, f"what the image printed cannot be read: {error.what}", "answer"),)
-    missing = sorted(known_checks() - {check.id for check in checks})
+    missing = sorted(set(names) - {check.id for check in checks})
     if missing:
         # An answer that leaves a check out would pass by silence.
         return {}, (_finished("skip", answer, f"the answer leaves out {', '.join(missing[:5])}", "answer"), *checks)
     return (environment if isinstance(environment, dict) else {}), (_finished("pass", answer, None), *checks)
-
-
-def known_checks() -> frozenset[str]:
-    """The ids of every check that the probe has: what a whole answer must name."""
-    return frozenset(check.id for check in CHECKS)
 
 
 def _finished(status: reports.Status, answer: _Answer, reason: str | None, needs: str | None = None) -> CheckResult:

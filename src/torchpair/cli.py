@@ -236,6 +236,9 @@ def preflight(
 @matrix_option
 @base_option
 @gpu_option
+@click.option("--profile", metavar="core|gpt-sovits|FILE", help="A set of checks, or a file that lists some.")
+@click.option("--only", metavar="ID,ID...", help="These checks, or groups of checks, only.")
+@click.option("--quick", is_flag=True, help="The few checks of a HEALTHCHECK only.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
 @click.option(
     "--timeout",
@@ -245,10 +248,22 @@ def preflight(
     help="Seconds until the check is given up.",
 )
 @click.option("--memory", default="8g", show_default=True, help="Memory limit of the container.")
-def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: float, memory: str) -> None:
+def check(
+    target: str,
+    file: Path,
+    base: str,
+    gpu: Any,
+    profile: str | None,
+    only: str | None,
+    quick: bool,
+    as_json: bool,
+    timeout: float,
+    memory: str,
+) -> None:
     """Run the health check in one image: a row of the matrix, or any image the engine has.
 
-    The image runs caged: no network, no capabilities, a read-only root, limits on memory, processes and time.
+    The image runs caged: no network, no capabilities, a read-only root, limits on memory, processes and time. The
+    report is kept in reports/ unless --only, --quick or a FILE left checks of the profile core out.
     """
     import json
 
@@ -258,7 +273,12 @@ def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: 
     from torchpair import report as reports
     from torchpair.console import console
     from torchpair.factory import spec_of
+    from torchpair.probe import select
 
+    try:
+        names = select.choose(profile, only, quick)
+    except select.SelectionError as error:
+        raise click.UsageError(str(error), click.get_current_context()) from error
     try:
         engine = engines.find()
         if engine is None:
@@ -269,13 +289,14 @@ def check(target: str, file: Path, base: str, gpu: Any, as_json: bool, timeout: 
         probe, digest = workspace.probe()
         report = checks.image(
             engine, spec.reference if spec else target, probe=probe, probe_sha256=digest, spec=spec,
-            lock=workspace.lock(spec) if spec else None, gpu=gpu, seconds=timeout, memory=memory,
+            lock=workspace.lock(spec) if spec else None, gpu=gpu, names=names, seconds=timeout, memory=memory,
         )  # fmt: skip
     except EngineError as error:
         # Nothing was learned about the image.
         error.exit_code = EXIT_INCONCLUSIVE
         raise
-    path = reports.save(report, workspace.reports)
+    # A part of the checks proves a part: kept as the image's report, it would stand for all of them.
+    path = reports.save(report, workspace.reports) if set(names) >= set(select.PROFILES["core"]) else None
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:

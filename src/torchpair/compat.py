@@ -15,6 +15,7 @@ from packaging.version import Version
 from torchpair import recipe, source
 from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family
 from torchpair.matrix import Row
+from torchpair.suite import SUITES
 
 STABLE_ABI = Version("2.11")  # the first torchaudio on torch's stable ABI (facts/releases.yaml)
 CODEC_SINCE = Version("2.9")  # the first torchaudio whose load and save need torchcodec
@@ -92,7 +93,11 @@ RULES: dict[str, Rule] = {
             ("general",),
         ),
         Rule("cuda-known", "A row's CUDA must be of a major whose lowest driver is known.", ("nvidia-notes",)),
-        Rule("local-python", "The local base is a Debian, and its own Python is the image's.", ("general",)),
+        Rule(
+            "local-python",
+            "The local base is a Debian, or an Ubuntu that the row names, and its own Python is the image's.",
+            ("general",),
+        ),
         Rule("glibc", "The base's glibc must be as new as the wheel's tag promises to need.", ("wheels", "general")),
         Rule(
             "sm-covered",
@@ -521,10 +526,17 @@ def _image_exists(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | 
 
 @_rule("distro-known")
 def _distro_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    family = {"nvidia": "ubuntu", "local": "debian"}.get(c.base)
-    fitting = ", ".join(d.name for d in facts.distros.values() if family in (None, d.family))
-    if c.row.distro and (c.distro is None or family not in (None, c.distro.family)):
-        yield "distro", f"{c.row.distro} is not a distribution of the base {c.base}", f"its distributions: {fitting}"
+    fitting = [
+        d.name
+        for d in facts.distros.values()
+        if (d.name in SUITES if c.base == "local" else d.family == "ubuntu" or c.base != "nvidia")
+    ]
+    if c.row.distro and c.row.distro not in fitting:
+        yield (
+            "distro",
+            f"{c.row.distro} is not a distribution of the base {c.base}",
+            f"its distributions: {', '.join(fitting)}",
+        )
 
 
 @_rule("cuda-known")
@@ -536,15 +548,18 @@ def _cuda_known(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | No
 
 @_rule("local-python")
 def _local_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str | None]]:
-    if c.base != "local" or (c.row.distro and (c.distro is None or c.distro.family != "debian")):
+    if c.base != "local" or (c.row.distro and c.row.distro not in SUITES):
         return
-    fitting = [d for d in facts.distros.values() if d.family == "debian"]
-    has = ", ".join(f"{d.python} ({d.name})" for d in fitting)
     if c.distro is None or c.distro.python != c.row.python:
+        suites = [d for d in facts.distros.values() if d.name in SUITES]
+        has = ", ".join(f"{d.python} ({d.name})" for d in sorted(suites, key=lambda d: d.family))
+        named = "".join(f"distro: {d.name} has it; " for d in suites if d.python == c.row.python)
         yield (
             "python",
-            f"no Debian here has Python {c.row.python} of its own",
-            f"Pythons of the local base: {has}; the nvidia base has every Python (BASE=nvidia)",
+            f"{c.distro.name} has Python {c.distro.python} of its own, not {c.row.python}"
+            if c.distro
+            else f"no Debian here has Python {c.row.python} of its own",
+            f"{named}Pythons of the local base: {has}; the nvidia base has every Python (BASE=nvidia)",
         )
 
 

@@ -28,6 +28,7 @@ from docker.utils import kwargs_from_env
 
 from torchpair.command import run
 from torchpair.errors import CommandError, EngineError
+from torchpair.suite import DEBIAN, Archive
 
 STATE = Path("/var/lib/torchpair")
 RUN = Path("/run/torchpair")
@@ -41,7 +42,6 @@ SYSTEM_PLUGINS = (
     Path("/usr/lib/docker/cli-plugins"),
     Path("/usr/libexec/docker/cli-plugins"),
 )
-DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 INSTALL_PAGE = "https://docs.docker.com/engine/install/"
 
 # COPY --link and heredocs need the BuildKit of Docker 23, whose API is 1.42.
@@ -96,7 +96,7 @@ class StartPlan:
 
 @dataclass(frozen=True)
 class Mirror:
-    """Where a Debian suite and its security updates come from; no slash at the end."""
+    """Where a suite and its security updates come from; no slash at the end."""
 
     main: str
     security: str | None = None
@@ -147,14 +147,16 @@ def plan(
     return StartPlan("install", packages, (says, f"Unless systemd starts it: {where[0].lower()}{where[1:]}"))
 
 
-def mirror(indextargets: str, codename: str) -> Mirror | None:
-    """The Debian mirror in the output of `apt-get indextargets`; None when Debian's own archive is not in it."""
+def mirror(indextargets: str, codename: str, archive: Archive = DEBIAN) -> Mirror | None:
+    """An archive's mirror in the output of `apt-get indextargets`; None when the archive itself is not in it."""
+    # Ubuntu's updates have the codename of their suite, and Debian's suites take other names with each release.
+    name = "Suite" if archive.id == "ubuntu" else "Codename"
     found: dict[str, str] = {}
     for paragraph in indextargets.split("\n\n"):
         entry = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line)
-        ours = entry.get("Origin") == "Debian" and entry.get("Component") == "main" and "Repo-URI" in entry
+        ours = entry.get("Origin") == archive.name and entry.get("Component") == "main" and "Repo-URI" in entry
         if ours and entry.get("Created-By") == "Packages":
-            found.setdefault(entry.get("Codename", ""), entry["Repo-URI"].rstrip("/"))
+            found.setdefault(entry.get(name, ""), entry["Repo-URI"].rstrip("/"))
     if codename not in found:
         return None
     return Mirror(found[codename], found.get(f"{codename}-security"))
@@ -358,17 +360,17 @@ def apt_install(packages: Sequence[str]) -> None:
         run(argv, env=env, remedy=f"apt-get install {' '.join(packages)}")
 
 
-def machine_mirror(codename: str) -> Mirror:
-    """The Debian mirror that this machine's apt uses; EngineError when it uses none."""
+def machine_mirror(codename: str, archive: Archive = DEBIAN) -> Mirror:
+    """The mirror of an archive that this machine's apt uses; EngineError when it uses none."""
     for refresh in (False, True):
         if refresh:  # apt lists only those targets whose index it has: an image with its lists removed has none
             run(["apt-get", "-qq", "update"])
-        if answer := mirror(run(["apt-get", "indextargets"]), codename):
+        if answer := mirror(run(["apt-get", "indextargets"]), codename, archive):
             return answer
     raise EngineError(
-        f"this machine's apt has no Debian mirror for {codename}",
+        f"this machine's apt has no {archive.name} mirror for {codename}",
         where="apt-get indextargets",
-        remedy=f"add Debian's {codename} main to /etc/apt/sources.list.d, then apt-get update",
+        remedy=f"add {archive.name}'s {codename} main to /etc/apt/sources.list.d, then apt-get update",
     )
 
 
@@ -382,7 +384,7 @@ def _unpack(where: Mirror) -> None:
             folder.mkdir(parents=True)
         with contextlib.suppress(LookupError):
             shutil.chown(debs, "_apt")  # apt downloads as this user
-        line = f"deb [signed-by={DEBIAN_KEYRING}] {where.main} {DONOR_SUITE} main\n"
+        line = f"deb [signed-by={DEBIAN.keyring}] {where.main} {DONOR_SUITE} main\n"
         (work / "sources.list").write_text(line)
         settings = {
             "Dir::Etc::sourcelist": work / "sources.list",

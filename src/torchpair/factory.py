@@ -77,7 +77,7 @@ def make(
         workspace.write_rendered()
         probe, digest = workspace.probe()
         for distro in dict.fromkeys(d for s in specs if s.base == "local" for d in (s.distro, s.tools_distro)):
-            bases.ensure_local(engine, distro, shown.say)
+            bases.ensure_local(engine, distro, shown.say, workspace.mirror.apt)
         logs = workspace.reports / "logs"
         inputs, lost = _inputs(workspace, specs, given, shown.say)
         outcomes += lost

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 import docker.errors
 import requests.exceptions
 from docker import DockerClient
+from docker.types import LogConfig
 
 from torchpair import inventory as inside
 from torchpair import present
@@ -23,13 +24,19 @@ from torchpair.errors import EngineError, TorchpairError
 from torchpair.resolve import layer_of
 
 SECONDS = 120
+OUTPUT = "8m"
 SHOWN = 8  # packages of a layer
 DIFFERENCES = 40
 TEXT = 200_000  # characters
-# What the Dockerfile's steps are called in an image's history.
+# What the Dockerfile's steps are called in an image's history. A base has steps with apt-get of its own.
 _STEPS = (
     (re.compile(r"COPY /layer/([a-z-]+) "), r"\1"),
-    (re.compile(r"RUN .*apt-get "), "system"),
+    (re.compile(r"RUN .*SOURCE_DATE_EPOCH=.*apt-get "), "system"),
+)
+# Instructions that make no layer; every other makes one, if an empty one.
+_NO_LAYER = re.compile(
+    r"(/bin/sh -c #\(nop\) +)?"
+    r"(ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME)\b"
 )
 
 
@@ -44,7 +51,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Bytes of an image's files by owner. twice: CUDA libraries that lie at more than one place, with their owners."""
+    """Bytes of an image's files by owner. nobody: of no package, by the folder that explains them. twice: CUDA
+    libraries that lie at more than one place, each with its path, owner ("" is nobody) and size."""
 
     wheels: Mapping[str, int]
     debs: Mapping[str, int]
@@ -90,18 +98,17 @@ def read(engine: Engine, reference: str) -> tuple[Layer, ...]:
 
 def named(history: Sequence[Mapping[str, Any]], digests: Sequence[str]) -> tuple[Layer, ...]:
     """Layers from an image's history, newest entry first as the engine has it, and its digests, lowest first. Pure."""
-    # WORKDIR makes a layer too, an empty one.
-    steps = [
-        e for e in reversed(history) if int(e.get("Size") or 0) > 0 or str(e.get("CreatedBy")).startswith("WORKDIR")
-    ]
-    if len(steps) != len(digests):  # a layer without bytes stands among the entries without a layer
+    steps = [entry for entry in reversed(history) if not _NO_LAYER.match(str(entry.get("CreatedBy") or ""))]
+    if len(steps) != len(digests):  # made by another builder: its WORKDIR may have made no layer
+        steps = [entry for entry in reversed(history) if int(entry.get("Size") or 0) > 0]
+    if len(steps) != len(digests):
         return tuple(Layer("?", digest, 0) for digest in digests)
     layers, below = [], True
     for step, digest in zip(steps, digests, strict=True):
         words = str(step.get("CreatedBy") or "")
         found = next((match.expand(name) for step_of, name in _STEPS if (match := step_of.search(words))), None)
         below = below and found is None
-        layers.append(Layer(found or ("base" if below else "other"), digest, int(step["Size"])))
+        layers.append(Layer(found or ("base" if below else "other"), digest, int(step.get("Size") or 0)))
     return tuple(layers)
 
 
@@ -118,13 +125,8 @@ def stored(images: Iterable[Sequence[Layer]]) -> int:
 
 def take_inventory(engine: Engine, reference: str) -> Inventory:
     """Count the files of an image from inside it, caged. Raises EngineError, or TorchpairError for a wrong answer."""
-    code = Path(inside.__file__).read_text(encoding="utf-8")
     try:
-        with closing(engine.client(timeout=SECONDS)) as client:
-            text = client.containers.run(
-                reference, ["-c", code], entrypoint="python", user="0", remove=True, network_mode="none",
-                read_only=True, cap_drop=["ALL"], security_opt=["no-new-privileges"], pids_limit=32, mem_limit="2g",
-            )  # fmt: skip
+        text = _run_inside(engine, reference, Path(inside.__file__).read_text(encoding="utf-8"))
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise EngineError(f"the files of {reference} cannot be counted", why=str(error)[:500]) from error
     body = reports.parse(text, reference)
@@ -142,21 +144,36 @@ def take_inventory(engine: Engine, reference: str) -> Inventory:
     return Inventory(wheels, debs, nobody, twice)
 
 
+def _run_inside(engine: Engine, reference: str, code: str) -> bytes:
+    """What Python code prints in a container of an image, which is gone afterwards however that went."""
+    with closing(engine.client(timeout=SECONDS)) as client:
+        container = client.containers.create(
+            reference, ["-c", code], entrypoint="python", user="0", network_mode="none", read_only=True,
+            cap_drop=["ALL"], security_opt=["no-new-privileges"], pids_limit=32, mem_limit="2g",
+            log_config=LogConfig(type="json-file", config={"max-size": OUTPUT, "max-file": "1"}),
+        )  # fmt: skip
+        try:
+            container.start()
+            code_of_exit = int(container.wait(timeout=SECONDS)["StatusCode"])
+            if code_of_exit != 0:
+                last = container.logs(stdout=False, stderr=True, tail=1).decode("utf-8", "replace")
+                why = f"python ended with {code_of_exit}: {last[:500]}"
+                raise EngineError(f"the files of {reference} cannot be counted", why=why)
+            return bytes(container.logs(stdout=True, stderr=False))
+        finally:
+            container.remove(force=True, v=True)
+
+
 def by_layer(wheels: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """Packages below the layer they lie in, the largest first."""
     found: dict[str, dict[str, int]] = {}
-    for name, size in sorted(wheels.items(), key=lambda item: (-item[1], item[0])):
+    for name, size in _largest_first(wheels).items():
         found.setdefault(layer_of(name), {})[name] = size
     return found
 
 
-def areas(nobody: Mapping[str, int]) -> dict[str, int]:
-    """Files that no package owns, by the folder that explains them, the largest first."""
-    found: dict[str, int] = {}
-    for path, size in nobody.items():
-        area = "bytecode of the distribution's Python" if path.endswith(".pyc") else "/".join(path.split("/")[:4])
-        found[area] = found.get(area, 0) + size
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+def _largest_first(sizes: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
 def to_json(contents: Contents, there: Sequence[Layer] | None) -> dict[str, Any]:
@@ -166,8 +183,8 @@ def to_json(contents: Contents, there: Sequence[Layer] | None) -> dict[str, Any]
         "size": contents.size,
         "layers": [asdict(layer) for layer in contents.layers],
         "wheels": by_layer(contents.files.wheels),
-        "debs": dict(sorted(contents.files.debs.items(), key=lambda item: (-item[1], item[0]))),
-        "nobody": areas(contents.files.nobody),
+        "debs": _largest_first(contents.files.debs),
+        "nobody": _largest_first(contents.files.nobody),
         "twice": {name: [list(place) for place in places] for name, places in contents.files.twice.items()},
     }
     if there is not None:
@@ -178,7 +195,7 @@ def to_json(contents: Contents, there: Sequence[Layer] | None) -> dict[str, Any]
 def lines(contents: Contents, there: Sequence[Layer] | None = None, have: str | None = None) -> list[str]:
     """What an image weighs, for reading: MB, unpacked, the largest first."""
     packages = by_layer(contents.files.wheels)
-    packages["system"] = dict(sorted(contents.files.debs.items(), key=lambda item: (-item[1], item[0])))
+    packages["system"] = _largest_first(contents.files.debs)
     out = [f"{contents.image}: {contents.size / 1e9:.2f} GB in {len(contents.layers)} layers, in MB:"]
     for layer in sorted(contents.layers, key=lambda layer: -layer.size):
         also = " (and the base's packages)" if layer.name == "system" else ""
@@ -189,9 +206,8 @@ def lines(contents: Contents, there: Sequence[Layer] | None = None, have: str | 
             rest = sum(size for _, size in inside_it[SHOWN:])
             out.append(f"{'':11}{rest / 1e6:8.1f}  {len(inside_it) - SHOWN} more")
     out.append(f"{sum(contents.files.nobody.values()) / 1e6:9.1f}  of no package:")
-    out += [
-        f"{'':11}{size / 1e6:8.1f}  {area}" for area, size in areas(contents.files.nobody).items() if size > 100_000
-    ]
+    nobody = _largest_first(contents.files.nobody)
+    out += [f"{'':11}{size / 1e6:8.1f}  {area}" for area, size in nobody.items() if size > 100_000]
     for name, places in contents.files.twice.items():
         where = "; ".join(f"{path} ({owner or 'of no package'})" for path, owner, _ in places)
         out.append(f"at {len(places)} places: {name}: {where}")
@@ -220,7 +236,8 @@ def differences(engine: Engine, one: str, other: str) -> tuple[Difference, ...]:
     left = _contents(engine, one, {a.digest for a, _ in pairs})
     right = _contents(engine, other, {b.digest for _, b in pairs})
     for a, b in pairs:
-        found += list(compared(a.name, left.get(a.digest, {}), right.get(b.digest, {})))
+        unlike = list(compared(a.name, left[a.digest], right[b.digest]))
+        found += unlike or [Difference(a.name, "", "what is not compared, such as extended attributes")]
     return tuple(found)
 
 
@@ -233,7 +250,8 @@ def same(one: Sequence[Layer], other: Sequence[Layer]) -> tuple[int, int]:
 def diff_lines(shares: tuple[int, int], found: Sequence[Difference]) -> list[str]:
     """The difference of two builds, for reading."""
     shared, size = shares
-    out = [f"{shared / size:.1%} of {size / 1e9:.2f} GB lie in layers of one digest."]
+    alike = f"{shared / size:.1%}" if size else "Nothing"  # no size: the history does not fit the layers
+    out = [f"{alike} of {size / 1e9:.2f} GB lie in layers of one digest."]
     for difference in found[:DIFFERENCES]:
         out.append(f"{difference.layer}: {difference.path}: {difference.what}")
     if found[DIFFERENCES:]:
@@ -259,20 +277,29 @@ _FIELDS = ("type", "mode", "owner", "time", "size", "link", "content")
 
 
 def _contents(engine: Engine, reference: str, digests: set[str]) -> dict[str, dict[str, Entry]]:
-    """The entries of an image's layers of these digests, as `docker save` streams them."""
+    """The entries of an image's layers of these digests, as `docker save` streams them. Raises EngineError."""
     wanted = {digest.removeprefix("sha256:") for digest in digests}
     found: dict[str, dict[str, Entry]] = {}
-    with (
-        closing(engine.client(timeout=600)) as client,
-        tarfile.open(fileobj=cast("IO[bytes]", _Stream(client, reference)), mode="r|") as outer,
-    ):
-        for member in outer:
-            # Docker 25 and later: blobs/sha256/<digest of the unpacked tar>, as the OCI layout has it.
-            name = member.name.rpartition("/")[2]
-            blob = outer.extractfile(member) if name in wanted else None
-            if blob is not None:
-                with tarfile.open(fileobj=blob, mode="r|") as layer:
-                    found["sha256:" + name] = {entry.name: _entry(layer, entry) for entry in layer}
+    try:
+        with (
+            closing(engine.client(timeout=600)) as client,
+            tarfile.open(fileobj=cast("IO[bytes]", _Stream(client, reference)), mode="r|") as outer,
+        ):
+            for member in outer:
+                # Docker 25 and later: blobs/sha256/<digest of the unpacked tar>, as the OCI layout has it.
+                name = member.name.rpartition("/")[2]
+                blob = outer.extractfile(member) if name in wanted else None
+                if blob is not None:
+                    with tarfile.open(fileobj=blob, mode="r|") as layer:
+                        found["sha256:" + name] = {entry.name: _entry(layer, entry) for entry in layer}
+    except (docker.errors.DockerException, requests.exceptions.RequestException, tarfile.TarError) as error:
+        raise EngineError(f"what the engine saves of {reference} cannot be read", why=str(error)[:500]) from error
+    if missing := digests - found.keys():
+        raise EngineError(
+            f"{len(missing)} layers are not in what the engine saves of {reference}",
+            why="Docker before 25 has another layout, the containerd image store has them compressed",
+            remedy="use Docker 25 or later with its own image store (overlay2)",
+        )
     return found
 
 

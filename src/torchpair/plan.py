@@ -31,10 +31,9 @@ def bake(specs: Sequence[Spec]) -> str:
         "default": [target(s) for s in specs if s.row.default and s.base != "local"],
         "local": [target(s) for s in specs if s.row.default and s.base == "local"],
     }
-    named = {name: {"targets": targets} for name, targets in groups.items() if targets}
     document = {
-        # bake takes an empty group for a block without a name.
-        **({"group": named} if named else {}),
+        # buildx refuses a file with an empty table of groups.
+        **({"group": named} if (named := {n: {"targets": t} for n, t in groups.items() if t}) else {}),
         "target": {
             target(spec): {
                 "context": CONTEXT,

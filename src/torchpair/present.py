@@ -39,7 +39,15 @@ RESULTS = {
     "skip": ("- not run", "bright_black"),
     "open": ("? not run", "yellow"),
 }
-GROUPS = {"probe": "Probe", "pair": "Pair", "dsp": "Signal processing", "io": "Files", "cuda": "GPU"}
+GROUPS = {
+    "probe": "Probe",
+    "pair": "Pair",
+    "dsp": "Signal processing",
+    "io": "Files",
+    "cuda": "GPU",
+    "sovits": "GPT-SoVITS",
+    "runtime": "Container",
+}
 ABSENT = "\N{EN DASH}"
 LOG_SHOWN = 8_000
 NOTE_SHOWN = 1_000

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from torchpair.errors import TorchpairError
+from torchpair.probe.registry import GPU_NEEDS, harmless
 
 SCHEMA = "torchpair.report/1"
 
@@ -28,8 +29,6 @@ GpuMode = Literal["auto", "require", "off"]
 
 STATUSES: tuple[Status, ...] = ("pass", "fail", "skip")
 GPU_MODES: tuple[GpuMode, ...] = ("auto", "require", "off")
-# cuda-build: the image is for the CPU, so that no GPU would change anything.
-GPU_NEEDS = ("gpu", "cuda-build")
 
 # Far above what an honest probe prints, far below what hurts a page or a terminal.
 MAX_BYTES = 4 * 1024 * 1024
@@ -88,11 +87,8 @@ def judge(checks: Iterable[CheckResult], gpu: str) -> Verdict:
 
 
 def accepted(skip: CheckResult, gpu: str) -> bool:
-    """Whether a skipped check leaves the verdict alone."""
-    if skip.needs in GPU_NEEDS:
-        return gpu in ("auto", "off")
-    # A foreign image has no lock to compare with; an old torchaudio does not have every function.
-    return skip.needs == "expectation" or (skip.needs or "").startswith("torchaudio>=")
+    """Whether a skipped check leaves the verdict alone: the probe's own rule."""
+    return harmless(skip.needs, gpu)
 
 
 @dataclass(frozen=True)

@@ -398,7 +398,9 @@ def _tag(c: compat.Candidate) -> str:
     # A name that is not the one a row gets by itself stands for something that the rest of the tag does not say.
     if row.name != named(row).name:
         parts.append(row.name)
-    return "-".join([*parts, c.distro.name])
+    # An Ubuntu alone says nvidia, a Debian local.
+    local = ["local"] if c.base == "local" and c.distro.family == "ubuntu" else []
+    return "-".join([*parts, *local, c.distro.name])
 
 
 def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str | None) -> tuple[Decision, ...]:

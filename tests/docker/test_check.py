@@ -12,6 +12,7 @@ import pytest
 from docker import DockerClient
 
 from torchpair.engine import Engine
+from torchpair.probe.select import QUICK
 
 from .conftest import EIGHT, Run, torchpair
 
@@ -53,6 +54,20 @@ def test_a_row_by_its_name_and_the_exit_code() -> None:
     assert done.code == 0, done.out + done.err
     assert "dsp.rnnt_loss" in done.out
     assert "healthy" in done.out
+
+
+def test_a_quick_check_is_quick_and_no_report(reports: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    code, report = check("--quick", reports[EIGHT]["image"], cwd=tmp_path)
+    assert (code, report["verdict"]) == (0, "healthy")
+    assert [c["id"] for c in report["checks"]] == ["probe.finished", *QUICK]
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_profile_of_gpt_sovits_passes_and_is_kept(reports: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    code, report = check("--profile", "gpt-sovits", reports[EIGHT]["image"], cwd=tmp_path)
+    assert (code, report["verdict"]) == (0, "healthy")
+    assert "sovits.vocoder" in {c["id"] for c in report["checks"] if c["status"] == "pass"}
+    assert len(list((tmp_path / "reports").iterdir())) == 1
 
 
 def test_a_gpu_that_is_required_and_absent_is_inconclusive(reports: dict[str, dict[str, Any]], tmp_path: Path) -> None:

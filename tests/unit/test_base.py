@@ -11,7 +11,8 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ import pytest
 from torchpair import base
 from torchpair.engine import Engine, Mirror
 from torchpair.errors import CommandError, EngineError, TorchpairError
+from torchpair.facts import Facts
+from torchpair.suite import DEBIAN, SUITES, UBUNTU, Suite
+
+TRIXIE, JAMMY = SUITES["debian13"], SUITES["ubuntu22.04"]
 
 
 class FakeImages:
@@ -70,18 +75,28 @@ def engine(*held: str, **more: Any) -> Any:
 
 def test_sources_list_has_the_suite_its_updates_and_its_security() -> None:
     where = Mirror("http://mirror.example.org/debian", "http://mirror.example.org/debian-security")
-    lines = base.sources_list("trixie", where).splitlines()
+    lines = base.sources_list(TRIXIE, where).splitlines()
     assert [line.split("] ")[1] for line in lines] == [
         "http://mirror.example.org/debian trixie main",
         "http://mirror.example.org/debian trixie-updates main",
         "http://mirror.example.org/debian-security trixie-security main",
     ]
     assert all("signed-by=/usr/share/keyrings/" in line for line in lines)
-    assert "security" not in base.sources_list("trixie", Mirror(where.main))
+    assert "security" not in base.sources_list(TRIXIE, Mirror(where.main))
+
+
+def test_sources_list_of_ubuntu_has_universe_and_is_checked_with_the_roots_own_keys() -> None:
+    where = Mirror("http://mirror.example.org/ubuntu", "http://mirror.example.org/ubuntu")
+    signed = "deb [signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg] http://mirror.example.org/ubuntu"
+    assert base.sources_list(JAMMY, where).splitlines() == [
+        f"{signed} jammy main universe",
+        f"{signed} jammy-updates main universe",
+        f"{signed} jammy-security main universe",
+    ]
 
 
 def test_sources_list_keeps_no_password() -> None:
-    text = base.sources_list("trixie", Mirror("https://me:secret@mirror.example.org/debian"))
+    text = base.sources_list(TRIXIE, Mirror("https://me:secret@mirror.example.org/debian"))
     assert "secret" not in text
     assert "https://mirror.example.org/debian trixie main" in text
 
@@ -138,13 +153,14 @@ def test_tidy_removes_what_differs_and_keeps_what_is_needed(tmp_path: Path) -> N
     assert (tmp_path / "etc/shadow").read_text() == "root:*:20645:0:99999:7:::\n_apt:!:20645::::::\nno:*::::::\n"
 
 
-def test_suite_date_comes_from_the_release_file(tmp_path: Path) -> None:
+def test_suite_date_is_the_newest_of_the_release_files(tmp_path: Path) -> None:
     lists = tmp_path / "var/lib/apt/lists"
     lists.mkdir(parents=True)
     with pytest.raises(EngineError, match="Release"):
         base._suite_date(tmp_path)
-    (lists / "x_dists_bookworm_Release").write_text("Suite: a\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nMD5Sum:\n")
-    assert base._suite_date(tmp_path) == "Sat, 11 Jul 2026 10:16:37 UTC"
+    (lists / "x_dists_jammy-updates_Release").write_text("Suite: a\nDate: Sat, 11 Jul 2026  0:16:37 UTC\nMD5Sum:\n")
+    (lists / "x_dists_jammy_Release").write_text("Suite: a\nDate: Thu, 21 Apr 2022 17:16:08 UTC\nMD5Sum:\n")
+    assert base._suite_date(tmp_path) == datetime(2026, 7, 11, 0, 16, 37, tzinfo=timezone.utc)
 
 
 # ---- making it --------------------------------------------------------------------------------------------------
@@ -184,16 +200,27 @@ def test_upload_that_the_engine_refuses_is_an_error(tmp_path: Path) -> None:
     assert "no space left" in (caught.value.why or "")
 
 
+DUMP = 'APT "";\nAcquire::Check-Valid-Until "false";\n'
+
+
 @pytest.fixture
-def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def made() -> dict[str, tuple[Mirror, list[str]]]:
+    """What bases were made from: mirror, and settings for apt."""
+    return {}
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, tuple[Mirror, list[str]]]) -> Path:
     """A Debian of its own under tmp_path on which a root can be made, without debootstrap."""
     monkeypatch.setattr(base, "STATE", tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(base, "os_release", lambda text: {"ID": "debian", "VERSION_CODENAME": "bookworm"})
-    monkeypatch.setattr(base, "machine_mirror", lambda codename: Mirror("http://mirror.example.org/debian"))
+    monkeypatch.setattr(base, "machine_mirror", lambda codename, archive: Mirror(f"http://{codename}/{archive.id}"))
+    monkeypatch.setattr(base, "run", lambda argv, **_: "amd64\n" if argv[0] == "dpkg" else DUMP)
 
-    def bootstrap(root: Path, suite: str, where: Mirror, say: Any) -> int:
+    def bootstrap(root: Path, suite: Suite, where: Mirror, settings: list[str], say: Any) -> int:
         (root / "etc").mkdir(parents=True)
+        made[suite.distro] = (where, settings)
         return 0
 
     monkeypatch.setattr(base, "_bootstrap", bootstrap)
@@ -204,11 +231,41 @@ def test_ensure_local_makes_it_once_and_says_so(maker: Path) -> None:
     said: list[str] = []
     taker = engine()
     assert base.ensure_local(taker, "debian12", said.append) == "torchpair-base:debian12"
-    assert len(said) == 2
-    assert "bookworm" in said[0]
-    assert "74 MB" in said[1]
+    assert len(said) == 3
+    assert "bookworm from this machine's apt mirror" in said[0]
+    assert "Check-Valid-Until" in said[1]
+    assert "74 MB" in said[2]
     assert base.ensure_local(taker, "debian12", said.append) == "torchpair-base:debian12"
-    assert len(said) == 2
+    assert len(said) == 3
+    assert not (maker / "base/debian12").exists()
+
+
+def test_each_distribution_comes_from_its_own_place(
+    maker: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, tuple[Mirror, list[str]]]
+) -> None:
+    said: list[str] = []
+    dates = ['Acquire::Check-Valid-Until "false";']
+    archive, mirror = "http://archive.ubuntu.com/ubuntu", "http://mirror.example.org"
+    base.ensure_local(engine(), "debian13", said.append, mirror)
+    assert made["debian13"] == (Mirror("http://bookworm/debian"), dates)
+    base.ensure_local(engine(), "ubuntu22.04", said.append)
+    assert made["ubuntu22.04"] == (Mirror(archive, archive), []), "the dates are this machine's mirror's"
+    assert any(f"Ubuntu's jammy from {archive}" in line for line in said)
+    base.ensure_local(engine(), "ubuntu22.04", said.append, "http://me:secret@mirror.example.org")
+    assert made["ubuntu22.04"][0].main.endswith("@mirror.example.org/ubuntu")
+    assert not any("secret" in line for line in said)
+    monkeypatch.setattr(base, "run", lambda argv, **_: "arm64\n")
+    base.ensure_local(engine(), "ubuntu24.04", said.append)
+    assert made["ubuntu24.04"][0].main == "http://ports.ubuntu.com/ubuntu-ports"
+
+    monkeypatch.setattr(base, "os_release", lambda text: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    base.ensure_local(engine(), "ubuntu22.04", said.append, mirror)
+    assert made["ubuntu22.04"][0] == Mirror("http://noble/ubuntu")
+    base.ensure_local(engine(), "debian13", said.append, mirror)
+    assert made["debian13"][0] == Mirror(f"{mirror}/debian", f"{mirror}/debian-security")
+    with pytest.raises(EngineError, match="no mirror of Debian") as caught:
+        base.ensure_local(engine(), "debian12", said.append)
+    assert "--mirror" in (caught.value.remedy or "")
     assert not (maker / "base/debian12").exists()
 
 
@@ -241,11 +298,48 @@ def test_the_end_of_debootstraps_own_log_is_in_the_error(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(base, "run", run)
     monkeypatch.setattr(base.shutil, "which", lambda name: name)
+    monkeypatch.setattr(base.keyring, "trusted", lambda *_: nullcontext(Path("/keys.gpg")))
     with pytest.raises(CommandError) as caught:
-        base._bootstrap(root, "bookworm", Mirror("http://mirror.example.org/debian"), print)
+        base._bootstrap(root, TRIXIE, Mirror("http://mirror.example.org/debian"), [], print)
     assert "dpkg: no space left" in str(caught.value)
     assert "the call" in str(caught.value)
     assert "early" not in str(caught.value)
+
+
+def test_debootstrap_is_told_to_check_and_takes_ubuntus_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: object) -> str:
+        calls.append(argv)
+        root = Path(argv[-3])
+        for folder in ("var/lib/apt/lists", "etc/apt/apt.conf.d"):
+            (root / folder).mkdir(parents=True)
+        (root / "var/lib/apt/lists/x_Release").write_text("Date: Thu, 21 Apr 2022 17:16:08 UTC\n")
+        return ""
+
+    monkeypatch.setattr(base, "run", run)
+    monkeypatch.setattr(base.shutil, "which", lambda name: name)
+    monkeypatch.setattr(base.keyring, "trusted", lambda suite, where, say: nullcontext(suite.archive.keyring))
+    address = "http://mirror.example.org/x"
+    for suite in (TRIXIE, JAMMY):
+        root = tmp_path / suite.distro
+        assert base._bootstrap(root, suite, Mirror(address), ['Acquire::Check-Date "false";'], print) == 1650561368
+        assert (root / "etc/apt/sources.list").read_text() == base.sources_list(suite, Mirror(address))
+        assert (root / "etc/apt/apt.conf.d/torchpair").read_text().endswith('\nAcquire::Check-Date "false";\n')
+    debian, ubuntu = calls
+    always = ["debootstrap", "--variant=minbase", "--force-check-gpg"]
+    assert debian == [*always, f"--keyring={DEBIAN.keyring}", "trixie", str(tmp_path / "debian13"), address, "sid"]
+    more = ["--extra-suites=jammy", f"--keyring={UBUNTU.keyring}", "jammy-updates"]
+    assert ubuntu == [*always, *more, str(tmp_path / "ubuntu22.04"), address, "gutsy"]
+
+
+def test_the_suites_are_those_of_the_facts(facts: Facts) -> None:
+    for suite in SUITES.values():
+        distro = facts.distros[suite.distro]
+        assert (distro.family, distro.codename) == (suite.archive.id, suite.codename)
+    assert {facts.distros[name].python for name in SUITES} == {"3.10", "3.11", "3.12", "3.13"}
 
 
 def test_ensure_local_refuses_where_it_cannot(maker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +351,7 @@ def test_ensure_local_refuses_where_it_cannot(maker: Path, monkeypatch: pytest.M
     with pytest.raises(EngineError, match="cannot be made here"):
         base.ensure_local(engine(), "debian12", print)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(base, "os_release", lambda text: {"ID": "ubuntu"})
+    monkeypatch.setattr(base, "os_release", lambda text: {"ID": "fedora"})
     with pytest.raises(EngineError, match="cannot be made here"):
         base.ensure_local(engine(), "debian12", print)
 

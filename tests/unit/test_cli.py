@@ -107,6 +107,9 @@ def test_bad_input_is_one_message_and_nothing_is_written(
         (["render", "argument"], "unexpected extra argument"),
         (["check"], "Missing argument"),
         (["check", "x", "--timeout", "0"], "0 is not in the range"),
+        (["check", "x", "--only", "dsp.lfitler"], "did you mean dsp.lfilter"),
+        (["check", "x", "--profile", "no-such"], "no-such is no profile (core, gpt-sovits)"),
+        (["check", "x", "--quick", "--only", "io"], "exclude each other"),
     ],
 )
 def test_a_wrong_command_line(

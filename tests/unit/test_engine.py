@@ -17,6 +17,7 @@ import pytest
 
 from torchpair import engine
 from torchpair.errors import EngineError
+from torchpair.suite import UBUNTU
 
 TARGETS = """\
 MetaKey: contrib/binary-amd64/Packages
@@ -172,6 +173,24 @@ def test_mirror_is_debians_own_main_archive() -> None:
     assert engine.mirror(TARGETS.partition("bookworm-security")[0], "bookworm") == engine.Mirror(expected.main)
     assert engine.mirror(TARGETS, "trixie") is None
     assert engine.mirror("", "bookworm") is None
+
+
+def test_mirror_of_ubuntu_goes_by_suite() -> None:
+    """Its updates and security updates have the codename of the release."""
+    entry = "Repo-URI: {}\nCreated-By: Packages\nOrigin: {}\nSuite: {}\nCodename: noble\nComponent: main\n"
+    targets = "\n".join(
+        entry.format(*fields)
+        for fields in (
+            ("http://vendor.example.org/", "Vendor", "noble"),
+            ("http://updates.example.org/ubuntu/", "Ubuntu", "noble-updates"),
+            ("http://security.example.org/ubuntu/", "Ubuntu", "noble-security"),
+            ("http://mirror.example.org/ubuntu/", "Ubuntu", "noble"),
+        )
+    )
+    expected = engine.Mirror("http://mirror.example.org/ubuntu", "http://security.example.org/ubuntu")
+    assert engine.mirror(targets, "noble", UBUNTU) == expected
+    assert engine.mirror(targets, "jammy", UBUNTU) is None
+    assert engine.mirror(targets, "noble") is None
 
 
 def test_mirror_is_refreshed_once_when_apt_has_no_lists(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from torchpair.probe.context import Context
 from torchpair.probe.driver import Driver
 from torchpair.probe.pack import pack
 from torchpair.probe.registry import Check, Outcome, Skip, within, worst
+from torchpair.probe.select import PROFILES
 
 SOURCES = sorted(path for path in Path(pair.__file__).parent.glob("*.py") if path.name != "pack.py")
 
@@ -79,13 +80,13 @@ def test_without_torch_the_import_fails_and_the_document_is_clean(pyz: Path, bro
     document = json.loads(answer.stdout)
     assert document["schema"] == SCHEMA and document["gpu"] == "auto"
     entries = {entry["id"]: entry for entry in document["checks"]}
-    assert list(entries) == [check.id for check in CHECKS]
+    assert list(entries) == PROFILES["core"]
     assert entries["pair.import"]["status"] == "fail"
     assert entries["pair.import"]["reason"].startswith("import torch: OSError: xxx")
     assert len(entries["pair.import"]["reason"]) <= runner.TEXT_LIMIT
     for entry in document["checks"]:
         assert set(entry) - {"needs"} == {"id", "purpose", "status", "measured", "limit", "unit", "seconds", "reason"}
-        if entry["id"] not in ("pair.import", "pair.lock"):
+        if entry["id"] not in ("pair.import", "pair.lock", "pair.origin", "pair.files"):
             assert (entry["status"], entry["needs"]) == ("skip", "import")
     assert {"python", "machine", "torch", "sm", "gpu", "distributions"} <= set(document["environment"])
     assert "chattermore" in answer.stderr.replace("\n", "")

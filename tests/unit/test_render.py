@@ -102,9 +102,16 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     assert [*found] == ["", "base", "tools", "venv", *wheels, "probe", "image"]
     copies = [i.rest for i in found["image"] if i.word == "COPY"]
     assert all(copy.startswith("--link ") for copy in copies)
-    order = [w for w in ("cuda", "metadata") if w in wheels] + ["venv"]
-    order += [w for w in wheels if w not in order] + ["probe"]
-    assert copies == [f"--link --from={stage} /layer/{stage} /" for stage in order]
+    order = [(w, w) for w in ("cuda", "metadata") if w in wheels] + [("venv", "venv")]
+    # What no Python changes comes right below the rest of its wheel.
+    split = {"triton": ["triton-nvidia"], "torch": ["torch-linalg", "torch-cuda"]}
+    for stage in wheels:
+        if stage not in ("cuda", "metadata"):
+            order += [(stage, name) for name in [*split.get(stage, ()), stage]]
+    order += [("probe", "probe")]
+    assert copies == [f"--link --from={stage} /layer/{name} /" for stage, name in order]
+    shares = {stage: re.findall(r"&& share (\S+) ", i.rest) for stage in found for i in found[stage] if i.word == "RUN"}
+    assert {stage: names for stage, names in shares.items() if names} == ({} if "wheels" in wheels else split)
     assert not [i for i in found["image"] if i.word in ("RUN", "ADD")], "a RUN here would depend on all that is below"
     assert [i.rest for i in found["image"] if i.word == "USER"] == [f"{UID}:{UID}"]
     assert [i.rest for i in found[""]] == [f"BASE={spec.image}", f"TOOLS={spec.tools}"]
@@ -194,6 +201,116 @@ def test_no_address_of_a_package_registry_is_committed() -> None:
     assert [(f.name, host) for f in kept for host in hosts if host in f.read_text(encoding="utf-8")] == []
 
 
+# ---- scripts of the tools stage -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`tool("share", ...)`: a script of the tools stage as rendered, with /layer below tmp_path."""
+    file = next(f for f in FILES if f.name == "local.Dockerfile")
+    given = stages(parse(file.read_text(encoding="utf-8")))["tools"]
+    (tmp_path / "uv").mkdir()
+
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (body,) = [i.heredocs[name.upper()] for i in given if name.upper() in i.heredocs]
+        script = re.sub(r"(?<![\w\"/])/layer\b", f"{tmp_path}/layer", "\n".join(body))
+        assert script.count(f"{tmp_path}/layer") == "\n".join(body).count("/layer") > 0
+        (tmp_path / name).write_text(script)
+        argv = ["bash", str(tmp_path / name), *arguments]
+        env = {"PATH": "/usr/bin:/bin", "UV_CACHE_DIR": str(tmp_path / "uv")}
+        return subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The site-packages of a layer as uv leaves it, with a torch and a triton."""
+    found = tmp_path / "layer/torch/opt/venv/lib/python3.11/site-packages"
+    for name in (
+        "torch/lib/libtorch_cuda.so",
+        "torch/lib/libtorch_cpu.so",
+        "torch/__init__.py",
+        "torch/__pycache__/__init__.cpython-311.pyc",
+        "triton/backends/nvidia/bin/ptxas",
+        "triton/backends/nvidia/bin/a name with spaces",
+        "triton/backends/nvidia/lib/cupti/libcupti.so",
+        "triton/backends/nvidia/driver.py",
+    ):
+        (found / name).parent.mkdir(parents=True, exist_ok=True)
+        (found / name).write_text(f"content of {name}")
+    (found / "triton/backends/nvidia/bin/ptxas").chmod(0o755)
+    return found
+
+
+def laid_over(layers: Path, target: Path) -> Path:
+    """The root of an image: every layer laid over the others, as COPY does."""
+    for layer in layers.iterdir():
+        subprocess.run(["cp", "-a", f"{layer}/.", str(target)], check=True)
+    return target
+
+
+Tool = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_share_moves_files_to_a_layer_that_names_no_python(tool: Tool, site: Path, tmp_path: Path) -> None:
+    before = tree(site)
+    for arguments in (
+        ("torch-cuda", "torch/lib/libtorch_cuda.so"),
+        ("triton-nvidia", "triton/backends/nvidia/bin", "triton/backends/nvidia/lib"),
+    ):
+        done = tool("share", *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+    layers = tmp_path / "layer"
+    moved = {p.relative_to(layers).as_posix() for p in layers.rglob("*") if p.is_file() and not p.is_symlink()}
+    assert {p for p in moved if not p.startswith("torch/")} == {
+        "torch-cuda/opt/venv/lib/shared/torch/lib/libtorch_cuda.so",
+        "triton-nvidia/opt/venv/lib/shared/triton/backends/nvidia/bin/ptxas",
+        "triton-nvidia/opt/venv/lib/shared/triton/backends/nvidia/bin/a name with spaces",
+        "triton-nvidia/opt/venv/lib/shared/triton/backends/nvidia/lib/cupti/libcupti.so",
+    }
+    # uv fails to uninstall what lies in a folder that is a link (0.13.9): only files are links.
+    links = [p for p in layers.rglob("*") if p.is_symlink()]
+    assert len(links) == 4 and not [p for p in site.rglob("*") if p.is_symlink() and p.is_dir()]
+    root = laid_over(layers, tmp_path)
+    installed = root / "opt/venv/lib/python3.11/site-packages"
+    assert tree(installed) == before, "every file is found at its place, through its link"
+    assert (installed / "triton/backends/nvidia/bin/ptxas").stat().st_mode & 0o777 == 0o755
+    assert not (root / "opt/venv/lib/python3.11/site-packages/torch/lib/libtorch_cpu.so").is_symlink()
+
+
+def test_share_leaves_out_what_a_wheel_does_not_have(tool: Tool, site: Path, tmp_path: Path) -> None:
+    before = tree(site)
+    done = tool("share", "triton-nvidia", "triton/common/../third_party", "no/such/thing.so")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tree(site) == before
+    assert (tmp_path / "layer/triton-nvidia").is_dir(), "COPY needs the folder"
+
+
+def test_share_ends_with_an_error_where_there_is_no_environment(tool: Tool, tmp_path: Path) -> None:
+    (tmp_path / "layer").mkdir()
+    assert tool("share", "torch-cuda", "torch/lib/libtorch_cuda.so").returncode != 0
+
+
+def test_settle_makes_two_builds_alike(tool: Tool, site: Path, tmp_path: Path) -> None:
+    uvs = [tmp_path / "layer/torch/opt/venv/.lock", tmp_path / "layer/cuda/opt/venv/cuda/.lock"]
+    for path in uvs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (site / "torch/_vendor").mkdir()
+    (site / "torch/_vendor/.lock").write_text("a wheel's own, as setuptools has one")
+    (site / "link").symlink_to("torch")
+    (tmp_path / "uv/wheel").write_text("cached")
+    kept = {p for p in tree(site) if "__pycache__" not in p}
+    done = tool("settle")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(tree(site)) == kept
+    assert "torch/_vendor/.lock" in kept and not [path for path in uvs if path.exists()]
+    assert not list((tmp_path / "layer").rglob("__pycache__")) and not (tmp_path / "uv").exists()
+    everything = [tmp_path / "layer", *(tmp_path / "layer").rglob("*")]
+    assert {p.lstat().st_mtime for p in everything} == {float(render.EPOCH)}
+
+
 # ---- hadolint -----------------------------------------------------------------------------------------------------
 
 
@@ -246,8 +363,12 @@ def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, ship
     one = spec('torch: "2.8.0", cuda: cpu, python: "3.11"', "local")
     wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
     text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
-    assert [*stages(parse(text))] == ["", "base", "tools", "venv", "torch", "probe", "image"]
-    assert "nvidia" not in "".join(i.rest for i in stages(parse(text))["venv"])
+    found = stages(parse(text))
+    assert [*found] == ["", "base", "tools", "venv", "torch", "probe", "image"]
+    assert "nvidia" not in "".join(i.rest for i in found["venv"])
+    copies = [i.rest for i in found["image"] if i.word == "COPY"]
+    assert copies == [f"--link --from={name} /layer/{name} /" for name in ("venv", "torch", "probe")]
+    assert "&& share " not in text
 
 
 @pytest.mark.parametrize(("python", "came_from"), [("3.10", "distro"), ("3.11", "uv")])

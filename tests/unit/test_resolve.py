@@ -89,6 +89,7 @@ def test_a_shipped_row_that_debian_has_no_python_for(shipped: Workspace, facts: 
         resolve(row, facts, "local")
     error = caught.value
     assert "rule local-python" in str(error.why) and "3.11 (debian12), 3.13 (debian13)" in str(error.remedy)
+    assert str(error.remedy).startswith("distro: ubuntu22.04 has it; ")
     assert str(error.where).startswith(f"{shipped.file}:{row.lines['python']}: python")
 
 
@@ -159,6 +160,10 @@ def test_pypi_where_its_one_cuda_is_the_one_asked_for(spec: MakeSpec, text: str,
         (EIGHT + ", distro: ubuntu24.04", "nvidia", cuda("12.8.1", "ubuntu24.04"), "ubuntu24.04", "uv"),
         ('torch: "2.8.0", cuda: cpu, python: "3.11"', "nvidia", "ubuntu:22.04", "ubuntu22.04", "uv"),
         (EIGHT + ", base: local", "nvidia", "torchpair-base:debian12", "debian12", "distro"),
+        (
+            EIGHT.replace("3.11", "3.10") + ", distro: ubuntu22.04", "local",
+            "torchpair-base:ubuntu22.04", "ubuntu22.04", "distro",
+        ),
         (EIGHT + ", base: nvidia", "local", cuda("12.8.1", "ubuntu22.04"), "ubuntu22.04", "uv"),
         (EIGHT + ', base: "reg.example/a/b:1"', "local", "reg.example/a/b:1", "ubuntu22.04", "uv"),
     ],
@@ -173,6 +178,12 @@ def test_bases(spec: MakeSpec, text: str, base: str, image: str, distro: str, py
     [
         (EIGHT + ", arch: x86_64", "2.8.0-cu128-py311-ubuntu22.04"),
         ('torch: "2.8.0", cuda: "12.9", python: "3.13t", arch: aarch64', "2.8.0-cu129-py313t-aarch64-ubuntu22.04"),
+        # The same row on nvidia is 2.8.0-cu128-py310-ubuntu22.04: two images, two tags.
+        (
+            EIGHT.replace("3.11", "3.10") + ", base: local, distro: ubuntu22.04",
+            "2.8.0-cu128-py310-local-ubuntu22.04",
+        ),
+        (EIGHT + ", base: local, distro: debian12", "2.8.0-cu128-py311-debian12"),
         (EIGHT + ", name: mine", "2.8.0-cu128-py311-mine-ubuntu22.04"),
         (EIGHT + ', torchaudio: "2.7.1", force: true', "2.8.0-audio2.7.1-cu128-py311-ubuntu22.04"),
         ('torch: "2.8.0", cuda: cpu, python: "3.12"', "2.8.0-cpu-py312-ubuntu24.04"),
@@ -256,7 +267,7 @@ def test_force_cannot_build_what_has_no_name(spec: MakeSpec, text: str) -> None:
     [
         (EIGHT + ", distro: ubuntu18.04", "nvidia", "distro-known"),
         (EIGHT + ", distro: ubuntu99.04, force: true", "nvidia", "distro-known"),
-        ('torch: "2.8.0", cuda: "12.8", python: "3.10", distro: ubuntu22.04', "local", "distro-known"),
+        ('torch: "2.8.0", cuda: "12.8", python: "3.10", distro: ubuntu20.04', "local", "distro-known"),
         (
             'torch: {from: base}, torchaudio: {from: source}, cuda: "12.4", python: "3.10", base: a/b',
             "nvidia",

@@ -5,14 +5,22 @@ It needs the standard library, torch and torchaudio, and nothing of torchpair ou
 
 Exit codes: 0 nothing failed, 1 a check failed, 2 bad command line, 3 inconclusive.
 
-A check that is skipped says in `needs` what it lacked:
+A check that is skipped says in `needs` what it lacked. Harmless, and counted apart (registry.harmless):
     gpu               no GPU, or switched off; inconclusive only under `--gpu require`
     cuda-build        a GPU check in an image whose torch is built for the CPU; likewise
-    expectation       nothing to compare with was given; harmless
-    torchaudio>=X.Y   the release has no such operator; harmless
-    import            torch or torchaudio does not import: `pair.import` says why; inconclusive
-    known-format      torchaudio's library is in a form that the probe cannot read; inconclusive
-    writable-temp     no folder to write a file into (TMPDIR, /tmp); inconclusive
+    expectation       nothing to compare with was given
+    torchaudio>=X.Y   the release does not have such a function yet
+    torchaudio<X.Y    the release does not have such a function any more
+    torchcodec        not installed, and this release of torchaudio does not use it
+    ffmpeg            this release of torchaudio has other readers, and they do not know the format
+    record            not installed from wheels: no list of files to compare with
+    package           an extra package of the profile is not installed
+    non-root          run as root: nothing is shown for another user
+    read-only         run on a writable root: nothing is shown for a read-only one
+Inconclusive:
+    import            torch or torchaudio does not import: `pair.import` says why
+    known-format      a library is in a form that the probe cannot read
+    writable-temp     no folder to write a file into (TMPDIR, /tmp)
 """
 
 __version__ = "1"

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import faulthandler
 import json
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, List, Optional, Sequence
+from typing import Any, Optional, Sequence
 
-from . import SCHEMA, __version__, cuda, dsp, fileio, pair, sound
+from . import SCHEMA, __version__
 from .context import Context
 from .expect import Expectation, ExpectationError, parse
-from .registry import REGISTRY, Check
+from .registry import REGISTRY
 from .runner import exit_code, run
+from .select import CHECKS, IDS, PROFILES, SelectionError, choose
 
-# Importing a module registers its checks; the pair first, because after a failed import nothing else can run.
-GROUPS = (pair, dsp, sound, fileio, cuda)
-CHECKS = [check for group in GROUPS for check in REGISTRY.values() if check.run.__module__ == group.__name__]
+__all__ = ["CHECKS", "main"]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,23 +27,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gpu", choices=("auto", "require", "off"), default="auto", help="default: auto")
     parser.add_argument("--expect", metavar="FILE", help="JSON: the versions, locks and labels to compare with")
-    parser.add_argument("--only", metavar="ID,ID...", help="run these checks only")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--profile", metavar="|".join([*PROFILES, "FILE"]), help="a set of checks, or a file that lists some"
+    )
+    which.add_argument("--only", metavar="ID,ID...", help="run these checks, or groups of checks, only")
+    which.add_argument("--quick", action="store_true", help="the few checks of a HEALTHCHECK, in about 3 s")
     parser.add_argument("--list", action="store_true", help="list the checks, as JSON, and run none")
     parser.add_argument("--version", action="version", version="torchpair probe " + __version__)
     return parser
-
-
-def _chosen(parser: argparse.ArgumentParser, only: Optional[str]) -> List[Check]:
-    if only is None:
-        return CHECKS
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
-    if not wanted:
-        parser.error("--only: no check is named")
-    for name in wanted:
-        if name not in REGISTRY:
-            near = difflib.get_close_matches(name, list(REGISTRY), 1)
-            parser.error("--only: no check is called {}{}".format(name, "; did you mean " + near[0] if near else ""))
-    return [check for check in CHECKS if check.id in wanted]
 
 
 def _expectation(parser: argparse.ArgumentParser, file: Optional[str]) -> Expectation:
@@ -68,7 +58,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the probe; returns the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    checks = _chosen(parser, options.only)
+    try:
+        whole_list = options.list and not (options.profile or options.only or options.quick)
+        names = IDS if whole_list else choose(options.profile, options.only, options.quick)
+    except SelectionError as error:
+        parser.error(str(error))
+    checks = [REGISTRY[name] for name in names]
     expectation = _expectation(parser, options.expect)
     # From here on file descriptor 1 is stderr: C libraries print too, and a spoilt document is no document.
     sys.stdout.flush()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import arch, driver, fatbin, versions
+from . import arch, driver, fatbin, network, versions
 from .expect import Expectation
 from .registry import Skip, told
 
@@ -21,6 +22,8 @@ class Context:
         self.expect = expect or Expectation()
         self.import_seconds: Dict[str, float] = {}
         self.import_error: Optional[str] = None
+        self.watch = network.Watch()
+        self.memory: Dict[str, Any] = {}  # what one check found out and another needs too
         self._modules: Optional[Dict[str, Any]] = None
         self._driver: Optional[driver.Driver] = None
         self._distributions: Optional[Dict[str, str]] = None
@@ -41,6 +44,11 @@ class Context:
                     self.import_seconds[name] = round(time.perf_counter() - started, 3)
         return self._modules
 
+    @property
+    def imported(self) -> bool:
+        """Whether torch and torchaudio have been imported, both; imports nothing itself."""
+        return self._modules is not None and not self.import_error
+
     def ready(self) -> None:
         """Import both, or raise Skip."""
         self.modules()
@@ -56,6 +64,14 @@ class Context:
     def torchaudio(self) -> Any:
         self.ready()
         return self.modules()["torchaudio"]
+
+    def torchcodec(self) -> Any:
+        """The module torchcodec; ImportError, RuntimeError or OSError where it cannot be loaded."""
+        self.ready()
+        for part in ("decoders", "encoders"):  # what torchaudio uses; encoders came with 0.5
+            if part == "decoders" or importlib.util.find_spec("torchcodec." + part):
+                importlib.import_module("torchcodec." + part)
+        return importlib.import_module("torchcodec")
 
     @property
     def audio_release(self) -> Tuple[int, int]:

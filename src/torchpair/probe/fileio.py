@@ -12,7 +12,7 @@ import sys
 import tempfile
 import wave
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import reference
 from .context import Context
@@ -47,16 +47,23 @@ def _no_backend(context: Context, error: Exception) -> str:
     return "by the backends {}: {}".format(", ".join(backends), said)
 
 
-def in_folder(context: Context, work: Callable[[Path], Outcome]) -> Outcome:
-    """Run work in a temporary folder (TMPDIR is respected) and remove it; errors become a fail with a clear reason."""
+def in_folder(
+    context: Context, work: Callable[[Path], Outcome], explain: Optional[Callable[[Exception], str]] = None
+) -> Outcome:
+    """Run work in a temporary folder (TMPDIR is respected) and remove it; errors become a fail with a clear reason.
+
+    explain: says what an error means; without it, what torchaudio reads and writes through.
+    """
     try:
         folder = Path(tempfile.mkdtemp(prefix="torchpair-probe-"))
     except OSError as error:
         raise Skip("writable-temp", "no folder can be written: {}".format(error)) from error
     try:
         return work(folder)
+    except Skip:
+        raise
     except Exception as error:
-        return Outcome(False, None, _no_backend(context, error))
+        return Outcome(False, None, explain(error) if explain else _no_backend(context, error))
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
 
@@ -106,7 +113,7 @@ def header_error(header: Dict[str, int]) -> int:
 
 
 def _write_wav(file: Path, signal: List[List[float]]) -> None:
-    """16-bit WAV by Python's own writer."""
+    """16-bit WAV by Python's own writer; wavs.write makes the other kinds."""
     samples = array.array("h", (round(32768 * row[n]) for n in range(FRAMES) for row in signal))
     if sys.byteorder == "big":
         samples.byteswap()

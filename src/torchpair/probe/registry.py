@@ -44,24 +44,45 @@ class Check:
     run: CheckFunction
     imports: bool
     gpu: bool
+    begin: Optional[Callable[["Context"], None]] = None
 
 
 REGISTRY: Dict[str, Check] = {}
 
+# Skips whose reason is understood and leaves the verdict alone, by their word; the table is in the package's docstring.
+HARMLESS = ("expectation", "torchcodec", "ffmpeg", "record", "package", "non-root", "read-only")
+GPU_NEEDS = ("gpu", "cuda-build")
+
+
+def harmless(needs: Optional[str], gpu: str) -> bool:
+    """Whether a check skipped for want of `needs` leaves the verdict alone. gpu: "auto", "require" or "off"."""
+    if needs in GPU_NEEDS:
+        return gpu in ("auto", "off")
+    # A release that does not have a function yet, or no more.
+    return needs in HARMLESS or (needs or "").startswith(("torchaudio>=", "torchaudio<"))
+
 
 def check(
-    id: str, purpose: str, *, limit: Any, unit: str = "", imports: bool = True, gpu: bool = False
+    id: str,
+    purpose: str,
+    *,
+    limit: Any,
+    unit: str = "",
+    imports: bool = True,
+    gpu: bool = False,
+    begin: Optional[Callable[["Context"], None]] = None,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a function as a check.
 
     imports: it needs torch and torchaudio, and is skipped when they do not import.
     gpu: it needs a CUDA device that torch can use, and is skipped without one.
+    begin: starts what can run beside the checks before it; called once torch and torchaudio are imported.
     """
 
     def register(run: CheckFunction) -> CheckFunction:
         if id in REGISTRY:
             raise ValueError("two checks are called " + id)
-        REGISTRY[id] = Check(id, purpose, limit, unit, run, imports, gpu)
+        REGISTRY[id] = Check(id, purpose, limit, unit, run, imports, gpu, begin)
         return run
 
     return register
