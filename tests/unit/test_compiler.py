@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,14 @@ def test_a_build_is_run_and_its_whole_log_kept(tmp_path: Path) -> None:
     follower = work.Follower(lambda text: None)
     assert work.run(argv, {}, tmp_path, tmp_path / "log" / "x.log", follower) == 3
     assert sorted((tmp_path / "log" / "x.log").read_text().split()) == ["err", "out"]
+
+
+def test_setup_py_finds_distutils_and_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("here = 1\n")
+    (tmp_path / "setup.py").write_text("import sys, distutils, beside\nprint(sys.argv, __name__)\n")
+    (tmp_path / "setuptools.py").write_text("import sys\nsys.modules['distutils'] = sys\n")
+    done = subprocess.run(work.setup("a", "b"), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "['setup.py', 'a', 'b'] __main__\n", done.stderr
 
 
 def test_counts_come_from_ccaches_own_log(tmp_path: Path) -> None:

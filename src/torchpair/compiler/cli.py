@@ -86,7 +86,7 @@ def _configure(plan: Dict[str, Any], source: Path, cache: Path) -> None:
     env = work.environment(plan, toolchain.check_compiler(plan), arches, os.cpu_count() or 1, cache, links)
     env[plan["version_variable"]] = _version(plan, source)
     follower, log = work.Follower(lambda line: None), cache / "log" / (plan["row"] + ".configure.log")
-    code = work.run([sys.executable, "setup.py", "build", "--cmake-only"], env, source, log, follower)
+    code = work.run(work.setup("build", "--cmake-only"), env, source, log, follower)
     if code:
         raise work.failure(plan, code, follower, 1)
     switches = work.cmake_summary(log.read_text(encoding="utf-8"))
@@ -118,7 +118,7 @@ def _compile(plan: Dict[str, Any], source: Path, cache: Path, out: Path) -> None
     follower, began = work.Follower(_say), time.monotonic()
     log = cache / "log" / (plan["row"] + "." + plan["package"] + ".log")
     wheels = out / "wheel"
-    argv = [sys.executable, "setup.py", "bdist_wheel", "--dist-dir", str(wheels)]
+    argv = work.setup("bdist_wheel", "--dist-dir", str(wheels))
     code = work.run(argv, env, source, log, follower)
     counts = work.counted(links / "stats")
     if code:

@@ -165,6 +165,12 @@ class Follower:
         )
 
 
+def setup(*arguments: str) -> List[str]:
+    """Call setup.py with setuptools loaded first: from Python 3.12 on distutils, which torchaudio's imports, is its."""
+    code = "import runpy, sys, setuptools; sys.path.insert(0, ''); runpy.run_path(sys.argv[0], run_name='__main__')"
+    return [sys.executable, "-c", "import sys; sys.argv = sys.argv[1:]; " + code, "setup.py", *arguments]
+
+
 def run(argv: List[str], env: Dict[str, str], cwd: Path, log: Path, follower: Follower) -> int:
     """Run a build to its end; everything it prints goes to the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
