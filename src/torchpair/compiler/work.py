@@ -75,6 +75,7 @@ def environment(plan: Plan, cxx: str, arches: List[str], number: int, cache: Pat
         PYTHONPATH=_path(plan),
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONUNBUFFERED="1",
+        SETUPTOOLS_USE_DISTUTILS="local",  # Debian's setuptools leaves it to a Python that has none any more
         MAX_JOBS=str(number),
         CMAKE_BUILD_PARALLEL_LEVEL=str(number),
         CC=gcc,
