@@ -75,7 +75,7 @@ def environment(plan: Plan, cxx: str, arches: List[str], number: int, cache: Pat
         PYTHONPATH=_path(plan),
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONUNBUFFERED="1",
-        SETUPTOOLS_USE_DISTUTILS="local",  # Debian's setuptools leaves it to a Python that has none any more
+        SETUPTOOLS_USE_DISTUTILS="local",  # whatever the base prefers
         MAX_JOBS=str(number),
         CMAKE_BUILD_PARALLEL_LEVEL=str(number),
         CC=gcc,
@@ -116,7 +116,8 @@ def environment(plan: Plan, cxx: str, arches: List[str], number: int, cache: Pat
 
 def _path(plan: Plan) -> str:
     """The builder's own packages; its setuptools only where torch brings none."""
-    own = importlib.util.find_spec("setuptools") is None
+    found = importlib.util.find_spec("setuptools")
+    own = found is None or found.origin is None  # Debian leaves a folder of that name without the package
     return ":".join([plan["tools"], *([SETUPTOOLS] if own else [])])
 
 
