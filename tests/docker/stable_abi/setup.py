@@ -10,14 +10,7 @@ setup(
     name="torchaudio",
     version=os.environ["BUILD_VERSION"],
     packages=["torchaudio"],
-    ext_modules=[
-        CUDAExtension(
-            "torchaudio._stable",
-            ["stable.cpp", "stable_cuda.cu"],
-            py_limited_api=True,
-            extra_compile_args={"cxx": ["-O2"], "nvcc": ["-O2"]},
-        )
-    ],
+    ext_modules=[CUDAExtension("torchaudio._stable", ["stable.cpp", "stable_cuda.cu"], py_limited_api=True)],
     cmdclass={"build_ext": BuildExtension},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -10,15 +10,11 @@ __global__ void plus_one(const float* in, float* out, int64_t n) {
   if (i < n) out[i] = in[i] + 1.0f;
 }
 
-Tensor plus_one_cuda(Tensor x) {
+Tensor plus_one_cuda(const Tensor& x) {
   Tensor y = torch::stable::empty_like(x);
   int64_t n = x.numel();
   plus_one<<<(n + 255) / 256, 256>>>(static_cast<const float*>(x.data_ptr()), static_cast<float*>(y.data_ptr()), n);
   return y;
 }
 
-void boxed_plus_one_cuda(StableIValue* stack, uint64_t num_args, uint64_t num_outputs) {
-  stack[0] = torch::stable::detail::from(plus_one_cuda(torch::stable::detail::to<Tensor>(stack[0])));
-}
-
-STABLE_TORCH_LIBRARY_IMPL(torchpair_stable, CUDA, m) { m.impl("plus_one", &boxed_plus_one_cuda); }
+STABLE_TORCH_LIBRARY_IMPL(torchpair_stable, CUDA, m) { m.impl("plus_one", TORCH_BOX(&plus_one_cuda)); }
