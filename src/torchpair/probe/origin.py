@@ -43,6 +43,14 @@ def imported_from(name: str) -> Optional[str]:
     return os.path.realpath(spec.origin) if spec and spec.origin and spec.has_location else None
 
 
+def in_working_folder(name: str) -> Optional[str]:
+    """What an import from the working folder would take instead of an installation, if anything."""
+    for file in (Path.cwd() / name / "__init__.py", Path.cwd() / (name + ".py")):
+        if file.is_file():
+            return str(file)
+    return None
+
+
 @check(
     "pair.origin",
     "torch, torchaudio and torchcodec are installed once, and `import` finds that installation.",
@@ -65,6 +73,11 @@ def origin(context: Context) -> Outcome:
         # A checkout installed with --editable has its files elsewhere, and lists none here.
         elif places and file != str(Path(places[0][1]) / name / "__init__.py") and _lists(places[0][2], name):
             said.append("import {} takes {}, not what is installed in {}".format(name, file, places[0][1]))
+        near = in_working_folder(name)
+        # `python -c`, `python -m` and scripts look into their own folder first; the probe, an archive, does not.
+        if near and places and os.path.realpath(os.getcwd()) not in [place[1] for place in places]:
+            measured[name]["working_folder"] = near
+            said.append("in this folder import {} takes {}, not what is installed".format(name, near))
     return Outcome(not said, measured, "; ".join(said))
 
 
