@@ -1,7 +1,7 @@
 """Report + what the host knows -> causes, most likely first. A table of causes, each with its evidence. Pure.
 
-A cause has an id, a title, an explanation in plain words, the evidence that was found and the remedy to type. A predicate
-beside the table says whether a report shows it; the table's order is the order of the answer: what explains most first.
+A cause has an id, a title, an explanation in plain words, the evidence that was found and the remedy to type. A
+predicate beside each says whether a report shows it; the table's order is the answer's: what explains most first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason why torch and torchaudio do not work here. evidence: what shows it; remedy: lines, most with a command."""
+    """One reason why torch and torchaudio do not work. evidence: what shows it; remedy: lines to type or to do."""
 
     id: str
     title: str
@@ -171,9 +171,9 @@ def _out_of_limits(seen: Seen) -> Found | None:
 
 @_cause(
     "wrong-python", "The environment belongs to another Python",
-    "torch's compiled part fits one minor version of Python. The Python that runs here is not the one that torch was "
-    "installed for: an environment copied or upgraded, a PYTHONPATH into another one, or a PATH that finds another "
-    "`python` first.",
+    "torch's compiled part fits one minor version of Python. The Python that runs here is not the one that torch "
+    "was installed for: an environment copied or upgraded, a PYTHONPATH into another one, or a PATH that finds "
+    "another `python` first.",
     "environment built_for, elsewhere; pair.import",
 )  # fmt: skip
 def _wrong_python(seen: Seen) -> Found | None:
@@ -202,8 +202,8 @@ def _wrong_python(seen: Seen) -> Found | None:
 
 @_cause(
     "truncated", "The installation is damaged",
-    "Files that were installed are missing or shorter than they were: a full disk, a download or a copy that was cut off, "
-    "or files removed to make an image smaller.",
+    "Files that were installed are missing or shorter than they were: a full disk, a download or a copy that was "
+    "cut off, or files removed to make an image smaller.",
     "pair.files; pair.import, pair.loads",
 )  # fmt: skip
 def _truncated(seen: Seen) -> Found | None:
@@ -236,8 +236,8 @@ def _truncated(seen: Seen) -> Found | None:
 
 @_cause(
     "copies", "A package is installed more than once",
-    "Python finds two installations of the same package; which one is used depends on the order of the path, and parts of "
-    "both may meet in one process.",
+    "Python finds two installations of the same package; which one is used depends on the order of the path, and "
+    "parts of both may meet in one process.",
     "pair.origin",
 )  # fmt: skip
 def _copies(seen: Seen) -> Found | None:
@@ -256,8 +256,8 @@ def _copies(seen: Seen) -> Found | None:
 
 @_cause(
     "shadowed", "A folder or file stands before the installed package",
-    "Something called torch or torchaudio lies in a folder that Python looks into first (the working folder, PYTHONPATH): a "
-    "source checkout, or a script of that name. `import` takes that, not what was installed.",
+    "Something called torch or torchaudio lies in a folder that Python looks into first (the working folder, "
+    "PYTHONPATH): a source checkout, or a script of that name. `import` takes that, not what was installed.",
     "pair.origin",
 )  # fmt: skip
 def _shadowed(seen: Seen) -> Found | None:
@@ -294,8 +294,8 @@ def _not_installed(seen: Seen) -> Found | None:
 
 @_cause(
     "library-path", "LD_LIBRARY_PATH puts other libraries first",
-    "LD_LIBRARY_PATH or LD_PRELOAD names a folder with other copies of CUDA's or torch's libraries. The loader takes those "
-    "before the ones that came with torch.",
+    "LD_LIBRARY_PATH or LD_PRELOAD names a folder with other copies of CUDA's or torch's libraries. The loader "
+    "takes those before the ones that came with torch.",
     "pair.libraries; environment shadowing; pair.import",
 )  # fmt: skip
 def _library_path(seen: Seen) -> Found | None:
@@ -316,8 +316,8 @@ def _library_path(seen: Seen) -> Found | None:
 
 @_cause(
     "wrong-torchaudio", "This torchaudio is for another torch",
-    "Through 2.10 a torchaudio fits exactly the one torch that it was compiled with; from 2.11 on it needs torch 2.11 or "
-    "later. Another torch has other symbols in its libraries.",
+    "Through 2.10 a torchaudio fits exactly the one torch that it was compiled with; from 2.11 on it needs torch "
+    "2.11 or later. Another torch has other symbols in its libraries.",
     "versions; pair.import, pair.loads, pair.extension, pair.cxx_abi",
 )  # fmt: skip
 def _wrong_torchaudio(seen: Seen) -> Found | None:
@@ -397,7 +397,8 @@ def _cuda_mismatch(seen: Seen, major: bool) -> Found | None:
     if (torch.split(".")[0] != audio.split(".")[0]) != major:
         return None
     evidence = [f"{seen.pair()}: torch is for CUDA {torch}, torchaudio for CUDA {audio} ({how})"]
-    source = f"torchpair explain --torch {remedy.public(seen.text('torch'))} --from-source   # keep this torch: compile torchaudio"
+    kept = remedy.public(seen.text("torch"))
+    source = f"torchpair explain --torch {kept} --from-source   # keep this torch: compile torchaudio"
     return evidence, [*seen.instead("pair", torch), source]
 
 
@@ -412,8 +413,8 @@ def _cuda_major(seen: Seen) -> Found | None:
 
 @_cause(
     "cuda-minor", "torch and torchaudio are for different CUDA versions",
-    "torchaudio up to 2.11.0 refuses to be imported unless its CUDA is torch's, major and minor. A plain `pip install torch "
-    "torchaudio` can bring such a pair, because each release on PyPI is built with one CUDA only.",
+    "torchaudio up to 2.11.0 refuses to be imported unless its CUDA is torch's, major and minor. A plain `pip "
+    "install torch torchaudio` can bring such a pair, because each release on PyPI is built with one CUDA only.",
     "pair.cuda; pair.import",
 )  # fmt: skip
 def _cuda_minor(seen: Seen) -> Found | None:
@@ -422,7 +423,8 @@ def _cuda_minor(seen: Seen) -> Found | None:
 
 @_cause(
     "no-torchcodec", "torchcodec is not installed",
-    "From 2.9 on torchaudio reads and writes sound files through torchcodec, a package of its own that pip does not bring.",
+    "From 2.9 on torchaudio reads and writes sound files through torchcodec, a package of its own that pip does not"
+    " bring.",
     "pair.torchcodec",
 )  # fmt: skip
 def _no_torchcodec(seen: Seen) -> Found | None:
@@ -438,11 +440,12 @@ def _no_torchcodec(seen: Seen) -> Found | None:
 
 @_cause(
     "wrong-torchcodec", "This torchcodec is for another torch",
-    "torchcodec has a table of its own: each release fits certain torches, and a build for CUDA needs torch's CUDA major.",
+    "torchcodec has a table of its own: each release fits certain torches, and a build for CUDA needs torch's CUDA "
+    "major.",
     "pair.torchcodec; versions",
 )  # fmt: skip
 def _wrong_torchcodec(seen: Seen) -> Found | None:
-    reason, version = seen.failed("pair.torchcodec"), seen.version("torchcodec")
+    reason, version = _codec_reason(seen), seen.version("torchcodec")
     if not reason or not version:
         return None
     allowed = remedy.codec_specifier(seen.text("torch"))
@@ -451,33 +454,35 @@ def _wrong_torchcodec(seen: Seen) -> Found | None:
         evidence.append(
             f"torchcodec {version.public} with torch {seen.text('torch')}, which goes with torchcodec {allowed}"
         )
-    elif (
-        "undefined symbol" not in reason
-        and "is built for CUDA" not in reason
-        and not re.search(r"lib(npp|cudart|nvrtc)", reason)
+    elif not (
+        _codec_broken(seen)
+        or re.search(r"undefined symbol|is built for CUDA|lib(npp\w*|cudart|nvrtc)\.so\S*: cannot", reason)
     ):
         return None
-    return [*evidence, f"pair.torchcodec: {reason}"], _codec_remedy(seen)
+    return [*evidence, *_codec_broken(seen), reason], _codec_remedy(seen)
 
 
 @_cause(
     "no-ffmpeg", "FFmpeg's libraries are missing",
-    "torchcodec uses the shared libraries of an FFmpeg from 4 to 8 that must be installed beside it; the wheel has none.",
+    "torchcodec uses the shared libraries of an FFmpeg from 4 to 8 that must be installed beside it; the wheel has "
+    "none.",
     "pair.torchcodec",
 )  # fmt: skip
 def _no_ffmpeg(seen: Seen) -> Found | None:
-    reason = seen.failed("pair.torchcodec")
-    if not reason or not re.search(r"lib(av|sw)\w+\.so", reason) or _wrong_torchcodec(seen):
+    reason = _codec_reason(seen)
+    if (
+        not reason
+        or _wrong_torchcodec(seen)
+        or not re.search(r"Could not load libtorchcodec|lib(av|sw)\w+\.so", reason)
+    ):
         return None
-    return [f"pair.torchcodec: {reason}"], [
-        "apt-get install ffmpeg",
-        'conda install "ffmpeg<8"   # in a conda environment',
-    ]
+    return [reason], ["apt-get install ffmpeg", 'conda install "ffmpeg<8"   # in a conda environment']
 
 
 @_cause(
     "no-backend", "torchaudio has nothing to read files with",
-    "Through 2.8 torchaudio reads files through FFmpeg's shared libraries, libsox or the package soundfile. None is here.",
+    "Through 2.8 torchaudio reads files through FFmpeg's shared libraries, libsox or the package soundfile. None is"
+    " here.",
     "io.wav; environment backends",
 )  # fmt: skip
 def _no_backend(seen: Seen) -> Found | None:
@@ -489,8 +494,8 @@ def _no_backend(seen: Seen) -> Found | None:
 
 @_cause(
     "numpy-2", "NumPy 2 beside a torch that was built with NumPy 1",
-    "Wheels of torch before 2.3 were built against NumPy 1. They import beside NumPy 2 with a warning and fail as soon as "
-    "an array becomes a tensor.",
+    "Wheels of torch before 2.3 were built against NumPy 1. They import beside NumPy 2 with a warning and fail as "
+    "soon as an array becomes a tensor.",
     "pair.numpy; versions",
 )  # fmt: skip
 def _numpy_2(seen: Seen) -> Found | None:
@@ -507,8 +512,8 @@ def _numpy_2(seen: Seen) -> Found | None:
 
 @_cause(
     "old-driver", "The NVIDIA driver is too old for this torch",
-    "A driver runs what was built for its own CUDA major from a lowest version on. This one serves an older CUDA than torch "
-    "was built for.",
+    "A driver runs what was built for its own CUDA major from a lowest version on. This one serves an older CUDA "
+    "than torch was built for.",
     "cuda.device; host driver",
 )  # fmt: skip
 def _old_driver(seen: Seen) -> Found | None:
@@ -565,8 +570,8 @@ def _no_kernels(seen: Seen) -> Found | None:
 
 @_cause(
     "no-gpu-passed", "The container got no GPU",
-    "The host has a GPU and the container sees none: the engine has no NVIDIA runtime, or the container was started without "
-    "--gpus.",
+    "The host has a GPU and the container sees none: the engine has no NVIDIA runtime, or the container was started"
+    " without --gpus.",
     "cuda.device; host GPUs, container runtime",
 )  # fmt: skip
 def _no_gpu_passed(seen: Seen) -> Found | None:
@@ -582,6 +587,23 @@ def _no_gpu_passed(seen: Seen) -> Found | None:
         "nvidia-ctk runtime configure --runtime=docker && systemctl restart docker",
     ]
     return evidence, [*(toolkit if not host.passes_gpus else []), "docker run --gpus all ..."]
+
+
+def _codec_reason(seen: Seen) -> str | None:
+    """What a torchcodec that is installed said when it could not be loaded; it loads its libraries late."""
+    if not seen.version("torchcodec"):
+        return None
+    for check in seen.report.checks:
+        reason = check.reason or ""
+        if check.status == "fail" and (check.id == "pair.torchcodec" or "Could not load libtorchcodec" in reason):
+            return f"{check.id}: {reason}"
+    return None
+
+
+def _codec_broken(seen: Seen) -> list[str]:
+    """torchcodec's libraries that miss something else than FFmpeg."""
+    broken = seen.measured("pair.loads").get("broken")
+    return [f"{k}: {v}" for k, v in broken.items() if "torchcodec" in k][:2] if isinstance(broken, Mapping) else []
 
 
 def _codec_remedy(seen: Seen) -> list[str]:

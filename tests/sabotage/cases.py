@@ -1,7 +1,7 @@
 """Environments that are broken on purpose, each with the cause that the doctor must name, and good ones.
 
-A case is a script that runs as root in a container of a default image; what it changed becomes a thin layer. Wheels come
-from PyPI. `simulated` says what is only pretended, where the real thing takes gigabytes, a GPU or another driver.
+A case is a script that runs as root in a container of a default image; what it changed becomes a thin layer. Wheels
+come from PyPI. `simulated` says what is only pretended, where the real thing takes gigabytes, a GPU or another driver.
 """
 
 from __future__ import annotations

@@ -12,6 +12,10 @@ from pathlib import Path
 
 from docker import DockerClient
 
+from torchpair import check
+from torchpair.engine import Engine
+from torchpair.report import Report
+
 from .cases import HERE, PYTHONS, SITES, Case
 
 CACHE = HERE.parents[1] / "build" / "sabotage"
@@ -78,3 +82,11 @@ def image(client: DockerClient, case: Case, tag: str) -> Iterator[str]:
         yield reference
     finally:
         client.images.remove(reference, force=True)
+
+
+def examine(engine: Engine, client: DockerClient, case: Case, tag: str, probe: Path, digest: str) -> Report:
+    """What the check finds in a case's image; the image is removed."""
+    with image(client, case, tag) as reference:
+        return check.image(
+            engine, reference, probe=probe, probe_sha256=digest, memory=case.memory, cpus=case.cpus
+        )  # fmt: skip
