@@ -108,12 +108,11 @@ BROKEN = [
         "a GPU of compute capability 6.1 under torch from 7.5 on", FOURTEEN, "no-kernels",
         "python3 /tmp/pretend.py $S gpu 6 1", simulated="the GPU, in torch.cuda",
     ),
+    # torch's wheels find CUDA's libraries by RPATH, which LD_LIBRARY_PATH does not touch; the compiler's they do not.
     Case(
-        "LD_LIBRARY_PATH with another CUDA", EIGHT, "library-path",
-        "mkdir -p /usr/local/cuda/lib64; "
-        "cp /opt/venv/cuda/nvidia/*/lib/libcudart.so.12 /opt/venv/cuda/nvidia/*/lib/libnvJitLink.so.12 "
-        "/usr/local/cuda/lib64/",
-        env={"LD_LIBRARY_PATH": "/usr/local/cuda/lib64"},
+        "LD_LIBRARY_PATH with another libstdc++", EIGHT, "library-path",
+        "mkdir -p /opt/conda/lib; cp /tmp/libstdc++.so.6 /opt/conda/lib/",
+        env={"LD_LIBRARY_PATH": "/opt/conda/lib"},
     ),
     Case(
         "LD_PRELOAD with another libcudart", EIGHT, "library-path",

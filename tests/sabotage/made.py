@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -33,12 +34,14 @@ def wheel(requirement: str, python: str) -> Path:
     return found
 
 
-def libcuda() -> Path:
-    """The pretended driver, compiled."""
-    target = CACHE / "libcuda.so.1"
+def library(name: str) -> Path:
+    """A library compiled here: libcuda.so.1 is the pretended driver, any other has nothing in it."""
+    target = CACHE / name
+    source = HERE / "libcuda.c" if name.startswith("libcuda") else Path("/dev/null")
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(target), str(HERE / "libcuda.c")], check=True)
+        argv = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(target), "-x", "c", str(source)]
+        subprocess.run(argv, check=True)
     return target
 
 
@@ -46,8 +49,8 @@ def _files(case: Case) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(HERE / "pretend.py", "pretend.py")
-        if "libcuda" in case.script:
-            tar.add(libcuda(), "libcuda.so.1")
+        for name in re.findall(r"/tmp/(lib[\w.+]+)", case.script):
+            tar.add(library(name), name)
         for requirement in case.wheels:
             file = wheel(requirement, PYTHONS[case.image])
             tar.add(file, f"wheels/{file.name}")

@@ -64,13 +64,17 @@ def _gpus(context: Context) -> List[Dict[str, Any]]:
 VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "PYTHONHOME", "CUDA_VISIBLE_DEVICES")
 
 
+# The compiler's libraries too: conda's, or an older one of them, are what LD_LIBRARY_PATH brings most.
+COMPILERS = re.compile(r"lib(stdc\+\+|gomp|gcc_s)\.so")
+
+
 def _shadowing() -> List[str]:
-    """Files that LD_LIBRARY_PATH and LD_PRELOAD put before torch's own libraries of the same kind, by name."""
+    """Files that LD_LIBRARY_PATH and LD_PRELOAD put before the libraries that torch would take, by name."""
     found = [Path(name) for name in re.split("[: ]+", os.environ.get("LD_PRELOAD", "")) if name]
     for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":"):
         if folder and Path(folder).is_dir():
             found += sorted(Path(folder).iterdir())
-    return [str(path) for path in found if library.SINGLE.match(path.name)][:20]
+    return [str(path) for path in found if library.SINGLE.match(path.name) or COMPILERS.match(path.name)][:20]
 
 
 def _torch_folder() -> Optional[Path]:
