@@ -7,6 +7,7 @@ predicate beside each says whether a report shows it; the table's order is the a
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,12 @@ class Seen:
         value = self.env.get(key)
         return value if isinstance(value, str) and value else None
 
+    @property
+    def torch_cuda(self) -> str | None:
+        """The CUDA of torch, "12.8"; None for a CPU build, and for what is none."""
+        said = self.text("torch_cuda") or ""
+        return said if _CUDA.fullmatch(said) else None
+
     def texts(self, key: str) -> list[str]:
         value = self.env.get(key)
         return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
@@ -117,26 +124,31 @@ class Seen:
 
     def cudas(self) -> tuple[str | None, str | None, str]:
         """CUDA of torch and of torchaudio (None: a CPU build, or not told), and how torchaudio's is known."""
-        torch = self.text("torch_cuda")
+        torch = self.torch_cuda
         said = re.search(
             r"PyTorch has CUDA version (\d+\.\d+) whereas TorchAudio has CUDA version (\d+\.\d+)", self.import_error
         )
         if said:
             return said[1], said[2], "torchaudio says so as it is imported"
         measured = self.measured("pair.cuda").get("torchaudio")
-        if isinstance(measured, str) and self.failed("pair.cuda"):
+        if isinstance(measured, str) and _CUDA.fullmatch(measured) and self.failed("pair.cuda"):
             return torch, measured, "pair.cuda measured it"
-        return torch, self.text("torchaudio_cuda") or remedy.published_cuda(self.env), "its label or its wheel says so"
+        return torch, self._told_cuda() or remedy.published_cuda(self.env), "its label or its wheel says so"
+
+    def _told_cuda(self) -> str | None:
+        said = self.text("torchaudio_cuda") or ""
+        return said if _CUDA.fullmatch(said) else None
 
     def pair(self) -> str:
         return f"torch {self.text('torch') or 'unknown'}, torchaudio {self.text('torchaudio') or 'none'}"
 
     def instead(self, keep: str = "torch", cuda: str | None = None) -> list[str]:
         """Remedies that the facts know: the nearest pairs of wheels."""
-        found = remedy.nearest(self.env, cuda or self.text("torch_cuda"), keep)
+        found = remedy.nearest(self.env, cuda or self.torch_cuda, keep)
         return [f"{remedy.install(spec)}   # {remedy.words(spec)}" for spec in found]
 
 
+_CUDA = re.compile(r"\d{1,2}\.\d{1,2}", re.ASCII)
 _DAMAGE = re.compile(
     r"file too short|invalid ELF header|ELF load command|cannot read file data|file data too short|"
     r"source code string cannot contain null bytes|bad marshal data|unmarshal",
@@ -192,7 +204,7 @@ def _wrong_python(seen: Seen) -> Found | None:
     missing = _MISSING_MODULE.search(seen.import_error)
     if missing and missing[1] == "torch" and seen.texts("elsewhere"):
         place = seen.texts("elsewhere")[0]
-        root = place.split("/lib/")[0]
+        root = shlex.quote(place.split("/lib/")[0])
         return [f"{runs} and has no torch; there is one in {place}"], [
             f"{root}/bin/python   # run this one",
             f"export PATH={root}/bin:$PATH   # in an image: ENV PATH={root}/bin:$PATH",
@@ -218,7 +230,7 @@ def _truncated(seen: Seen) -> Found | None:
     packages = [name for name in ("torchaudio", "torchcodec", "torch") if re.search(rf"(^|[/ ]){name}/", said)]
     # The part of a path that names one of NVIDIA's packages.
     nvidia = re.search(r"nvidia/(\w+)/", said)
-    known = [f"{name}=={remedy.public(seen.text(name))}" for name in packages if seen.text(name)]
+    known = [f"{name}=={remedy.public(seen.text(name))}" for name in packages if remedy.public(seen.text(name))]
     if nvidia and not files:
         distributions = seen.env.get("distributions")
         names = distributions if isinstance(distributions, dict) else {}
@@ -226,7 +238,7 @@ def _truncated(seen: Seen) -> Found | None:
         known = [
             f"{n}=={v}"
             for n, v in names.items()
-            if n.startswith("nvidia-") and (folder in n or folder.startswith("cu1"))
+            if re.fullmatch("nvidia-[a-z0-9-]+", n) and remedy.public(v) and (folder in n or folder.startswith("cu1"))
         ]
     return evidence, [
         f"{_REINSTALL} {' '.join(known or packages or ['torch', 'torchaudio'])}",
@@ -517,16 +529,12 @@ def _numpy_2(seen: Seen) -> Found | None:
     "cuda.device; host driver",
 )  # fmt: skip
 def _old_driver(seen: Seen) -> Found | None:
-    reason, cuda = seen.failed("cuda.device"), seen.text("torch_cuda")
+    reason, cuda = seen.failed("cuda.device"), seen.torch_cuda
     if not reason or not cuda:
         return None
     serves = seen.measured("cuda.device").get("driver_cuda")
     floor, driver = remedy.driver_floor(cuda), seen.host.driver
-    low = (
-        isinstance(serves, str)
-        and serves.split(".")[0].isdigit()
-        and int(serves.split(".")[0]) < int(cuda.split(".")[0])
-    )
+    low = isinstance(serves, str) and _CUDA.fullmatch(serves) and int(serves.split(".")[0]) < int(cuda.split(".")[0])
     under = bool(driver and floor and re.fullmatch(r"[\d.]+", driver) and Version(driver) < Version(floor))
     if not (low or under or "driver on your system is too old" in reason or "driver version is insufficient" in reason):
         return None
@@ -553,7 +561,7 @@ def _no_kernels(seen: Seen) -> Found | None:
     gpus = seen.measured("cuda.device").get("gpu")
     bare = [
         gpu for gpu in (gpus if isinstance(gpus, list) else [])
-        if isinstance(gpu, Mapping) and gpu.get("served_by") == [] and isinstance(gpu.get("capability"), str)
+        if isinstance(gpu, Mapping) and gpu.get("served_by") == [] and _CUDA.fullmatch(str(gpu.get("capability")))
     ]  # fmt: skip
     if not reason or not (bare or "no kernel image" in reason):
         return None
@@ -608,7 +616,7 @@ def _codec_broken(seen: Seen) -> list[str]:
 
 def _codec_remedy(seen: Seen) -> list[str]:
     """torchcodec alone: the torch that is there is kept."""
-    for spec in remedy.nearest(seen.env, seen.text("torch_cuda"), most=1):
+    for spec in remedy.nearest(seen.env, seen.torch_cuda, most=1):
         if spec.torchcodec and spec.torch == remedy.public(seen.text("torch")):
             where = f" --index-url {spec.index_url}" if spec.index_url else ""
             return [f"pip install --no-deps torchcodec=={spec.torchcodec}{where}"]
@@ -623,4 +631,4 @@ def _variable(seen: Seen, name: str) -> str | None:
 
 def _holder(file: str) -> str:
     """The folder of a package's __init__.py; else the file."""
-    return file[: -len("/__init__.py")] if file.endswith("/__init__.py") else file
+    return shlex.quote(file[: -len("/__init__.py")] if file.endswith("/__init__.py") else file)

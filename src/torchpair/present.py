@@ -21,6 +21,7 @@ import junitparser
 from rich.table import Table
 from rich.text import Text
 
+from torchpair import diagnose
 from torchpair.errors import visible
 from torchpair.report import CheckResult, Report, accepted, write_whole
 from torchpair.resources import templates_dir
@@ -294,6 +295,7 @@ def _view(report: Report, anchor: str) -> dict[str, Any]:
         "image_id": (report.image_id or "")[:19],
         "verdict": report.verdict,
         "cause": cause(report),
+        "causes": diagnose.causes(report),
         "passed": report.passed,
         "failed": report.failed,
         "skipped_gpu": report.skipped_gpu,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -15,14 +16,15 @@ from torchpair.resolve import Spec
 
 
 def public(version: object) -> str:
-    """ "2.8.0+cu128" -> "2.8.0"; "" for what is no text."""
-    return version.split("+")[0] if isinstance(version, str) else ""
+    """ "2.8.0+cu128" -> "2.8.0"; "" for what is no version: an image can say anything, and a user types what we say."""
+    text = version.split("+")[0] if isinstance(version, str) else ""
+    return text if re.fullmatch(r"\d[0-9A-Za-z.]{0,39}", text) else ""
 
 
 def python_of(environment: Mapping[str, Any]) -> str | None:
     """ "3.11.2" -> "3.11"."""
-    said = environment.get("python")
-    return ".".join(said.split(".")[:2]) if isinstance(said, str) and said.count(".") >= 1 else None
+    said = re.match(r"3\.\d{1,2}\b", str(environment.get("python")), re.ASCII)
+    return said[0] if said else None
 
 
 def arch_of(environment: Mapping[str, Any]) -> str:
