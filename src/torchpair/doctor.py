@@ -90,7 +90,7 @@ def run_bounded(argv: Sequence[str], seconds: float, most: int = MAX_BYTES) -> c
             child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
         except OSError as error:
             raise TorchpairError(f"{argv[0]} cannot be started", why=error.strerror) from error
-        until = time.monotonic() + seconds
+        until, flood = time.monotonic() + seconds, False
         try:
             while child.poll() is None:
                 # Files, not pipes: nothing waits for a reader. A flood is ended before it fills the disk.
@@ -104,8 +104,8 @@ def run_bounded(argv: Sequence[str], seconds: float, most: int = MAX_BYTES) -> c
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-        # A signal is told as a shell tells it, as containers do.
-        answer.code = child.returncode if child.returncode >= 0 else 128 - child.returncode
+        # A signal is told as a shell tells it, as containers do. A flood is no crash: it is an answer too long to read.
+        answer.code = 0 if flood else child.returncode if child.returncode >= 0 else 128 - child.returncode
         answer.stdout, answer.stderr = _read(out, most + 1, end=False), _read(err, most, end=True)
     return answer
 

@@ -25,6 +25,7 @@ FOURTEEN = {
 FIFTEEN = {**FOURTEEN, "python": "3.12.1", "torch": "2.15.0+cu132", "torchaudio": "2.11.0", "torch_cuda": "13.2"}
 FIFTEEN |= {"torchaudio_cuda": None, "built_for": ["cpython-312"]}
 
+NO_CUDA = "import torchaudio: OSError: libtorch_cuda.so: cannot open shared object file: No such file or directory"
 SYMBOL = (
     "import torchaudio: OSError: Could not load this library: /v/torchaudio/lib/libtorchaudio.so; because of OSError: "
     "/v/torchaudio/lib/libtorchaudio.so: undefined symbol: _ZNK3c105Error4whatEv"
@@ -205,7 +206,7 @@ TABLE: list[tuple[str, Report, Host | None, str, Report]] = [
         report(
             {**CPU, "torchaudio_cuda": None},
             imports(
-                "import torchaudio: OSError: libtorch_cuda.so: cannot open shared object file: No such file or directory"
+                NO_CUDA,
             ),
         ),
         None,
@@ -213,7 +214,7 @@ TABLE: list[tuple[str, Report, Host | None, str, Report]] = [
         report(
             {**FOURTEEN, "torchaudio_cuda": None},
             imports(
-                "import torchaudio: OSError: libtorch_cuda.so: cannot open shared object file: No such file or directory"
+                NO_CUDA,
             ),
         ),
     ),
