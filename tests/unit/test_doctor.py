@@ -17,8 +17,8 @@ from torchpair import check, doctor, host
 from torchpair.diagnose import Gpu
 
 MISMATCH = (
-    "raise RuntimeError('Detected that PyTorch and TorchAudio were compiled with different CUDA versions. "
-    "PyTorch has CUDA version 13.2 whereas TorchAudio has CUDA version 13.0. Please install the TorchAudio version that matches')"
+    "raise RuntimeError('Detected that PyTorch and TorchAudio were compiled with different CUDA versions. PyTorch has "
+    "CUDA version 13.2 whereas TorchAudio has CUDA version 13.0. Please install the TorchAudio version that matches')"
 )
 Doctor = Callable[..., tuple[int, str, str]]
 
