@@ -2,6 +2,7 @@
 
 A cause has an id, a title, an explanation in plain words, the evidence that was found and the remedy to type. A
 predicate beside each says whether a report shows it; the table's order is the answer's: what explains most first.
+All in one module: a reader looks for the one place, and each predicate leans on those before it.
 """
 
 from __future__ import annotations
@@ -97,10 +98,6 @@ class Seen:
     @property
     def import_error(self) -> str:
         return self.failed("pair.import") or ""
-
-    @property
-    def broken(self) -> bool:
-        return any(check.status == "fail" for check in self.report.checks)
 
     def text(self, key: str) -> str | None:
         value = self.env.get(key)
