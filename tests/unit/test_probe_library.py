@@ -188,6 +188,24 @@ def test_what_an_import_from_the_working_folder_would_take(
     assert looked(monkeypatch, one)[0].passed is True
 
 
+def test_a_working_folder_that_cannot_be_looked_into_stands_before_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = installation(tmp_path / "a", "2.8.0")
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError("Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert looked(monkeypatch, one)[0].passed is True
+    monkeypatch.undo()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert looked(monkeypatch, one)[0].passed is True
+
+
 def test_facts_about_where_things_are_taken_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("libcudart.so.12", "libstdc++.so.6", "libother.so"):
         (tmp_path / name).write_bytes(b"")

@@ -46,9 +46,12 @@ def imported_from(name: str) -> Optional[str]:
 
 def in_working_folder(name: str) -> Optional[str]:
     """What an import from the working folder would take instead of an installation, if anything."""
-    for file in (Path.cwd() / name / "__init__.py", Path.cwd() / (name + ".py")):
-        if file.is_file():
-            return str(file)
+    try:
+        for file in (Path.cwd() / name / "__init__.py", Path.cwd() / (name + ".py")):
+            if file.is_file():
+                return str(file)
+    except OSError:  # a folder that this user may not enter, or that is gone
+        return None
     return None
 
 
