@@ -11,7 +11,7 @@ import os
 import re
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -40,6 +40,7 @@ SECONDS = 300.0
 MEMORY = "8g"  # a CUDA context with all its modules takes several GB of host memory
 PIDS = 512
 OUTPUT = "8m"
+BARE = ("pair.origin", "pair.files")  # import nothing
 LABELS = ("torch", "torchaudio", "torchcodec", "cuda", "python")
 
 # Waits for the files, then becomes the probe. `sh` because a base image may have nothing else.
@@ -78,10 +79,11 @@ def image(
     names: Sequence[str] = PROFILES["core"],
     seconds: float = SECONDS,
     memory: str = MEMORY,
+    cpus: str | None = None,
 ) -> Report:
     """Check one image. spec and lock: what a row expects; without them only what the image says of itself.
 
-    names: the ids of the checks to run. seconds, memory: the cage's limits.
+    names: the ids of the checks to run. seconds, memory, cpus ("0", "0-3"): the cage's limits.
     Raises EngineError when the image is not there or cannot be started at all.
     """
     began, started = time.monotonic(), datetime.now(timezone.utc)
@@ -98,13 +100,19 @@ def image(
         expect["labels"] = labels
     files = {"probe.pyz": probe.read_bytes(), "expect.json": json.dumps(expect).encode(), "go": b""}
     requests_gpu, how = ([], "") if gpu == "off" else gpu_request(engine)
-    answer = _run(engine, reference, files, gpu, names, requests_gpu, seconds, memory)
-    if answer.refused and requests_gpu and gpu == "auto":
-        # The engine promises GPUs and cannot hand one over: the CPU's part can still be checked.
-        answer = _run(engine, reference, files, gpu, names, [], seconds, memory)
-    if answer.refused:
-        raise EngineError(f"the engine cannot start {reference}", why=answer.refused, remedy=how or None)
-    environment, checks = _judge(answer, names)
+
+    def run(asked: Sequence[str]) -> Answer:
+        nonlocal requests_gpu
+        answer = _run(engine, reference, files, gpu, asked, requests_gpu, seconds, memory, cpus)
+        if answer.refused and requests_gpu and gpu == "auto":
+            # The engine promises GPUs and cannot hand one over: the CPU's part can still be checked.
+            requests_gpu = []
+            answer = _run(engine, reference, files, gpu, asked, requests_gpu, seconds, memory, cpus)
+        if answer.refused:
+            raise EngineError(f"the engine cannot start {reference}", why=answer.refused, remedy=how or None)
+        return answer
+
+    answer, environment, checks = ask(run, names)
     return Report(
         row=spec.name if spec else None,  # an image that names a row is not that row's report
         image=reference,
@@ -133,8 +141,8 @@ def _inspect(engine: Engine, reference: str) -> dict[str, Any]:
             raise EngineError(f"the engine refuses {reference!r}", why=str(error.explanation or error)) from error
 
 
-class _Answer:
-    """What came out of a container."""
+class Answer:
+    """What came out of a probe: of a container, or of a process of this machine. late: the time limit was reached."""
 
     stdout = ""
     stderr = ""
@@ -153,8 +161,9 @@ def _run(
     devices: list[DeviceRequest],
     seconds: float,
     memory: str,
-) -> _Answer:
-    answer = _Answer()
+    cpus: str | None = None,
+) -> Answer:
+    answer = Answer()
     container = (
         DockerContainer(reference, docker_client_kw={"environment": engine.env()})
         .with_command([_START, "sh", gpu, ",".join(names)])
@@ -168,6 +177,7 @@ def _run(
             pids_limit=PIDS,
             mem_limit=memory,
             memswap_limit=memory,
+            cpuset_cpus=cpus,
             init=False,
             mounts=[Mount(HOME, None, type="volume")],
             log_config=LogConfig(type="json-file", config={"max-size": OUTPUT, "max-file": "1"}),
@@ -209,7 +219,23 @@ def _tar(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _judge(answer: _Answer, names: Sequence[str]) -> tuple[dict[str, Any], tuple[CheckResult, ...]]:
+def ask(
+    run: Callable[[Sequence[str]], Answer], names: Sequence[str]
+) -> tuple[Answer, dict[str, Any], tuple[CheckResult, ...]]:
+    """A probe's answer, environment and checks. run: starts a probe with these checks.
+
+    A crash loses every answer (a library that was cut short ends the process as it is imported): then the checks that
+    import nothing are asked once more, because they may know why.
+    """
+    answer = run(names)
+    environment, checks = judge(answer, names)
+    if checks[0].status == "fail":
+        environment, more = judge(run(BARE), BARE)
+        checks = (*checks, *more[1:])
+    return answer, environment, checks
+
+
+def judge(answer: Answer, names: Sequence[str]) -> tuple[dict[str, Any], tuple[CheckResult, ...]]:
     """Environment and checks of an answer; the first check says whether the probe came to its end.
 
     names: the checks that were asked for, and that a whole answer has.
@@ -240,7 +266,7 @@ def _judge(answer: _Answer, names: Sequence[str]) -> tuple[dict[str, Any], tuple
     return (environment if isinstance(environment, dict) else {}), (_finished("pass", answer, None), *checks)
 
 
-def _finished(status: reports.Status, answer: _Answer, reason: str | None, needs: str | None = None) -> CheckResult:
+def _finished(status: reports.Status, answer: Answer, reason: str | None, needs: str | None = None) -> CheckResult:
     return CheckResult(
         id="probe.finished",
         purpose="The probe came to its end: no crash, no limit reached, a readable answer.",

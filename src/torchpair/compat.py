@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -477,9 +478,14 @@ def _torchaudio_python(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, s
         )
 
 
+@lru_cache(maxsize=4096)
+def _within(specifier: str, version: str) -> bool:
+    return SpecifierSet(specifier).contains(version)
+
+
 def torchcodec_fits(codec: Torchcodec, torch: Torch, tag: str, arch: str, python: str) -> str | None:
     """Why a torchcodec from PyPI does not fit, or None when it does."""
-    if torch.torchcodec and not SpecifierSet(torch.torchcodec).contains(codec.version):
+    if torch.torchcodec and not _within(torch.torchcodec, codec.version):
         return f"torch {torch.version} goes with torchcodec {torch.torchcodec}"
     if arch not in codec.pypi:
         return f"it has no {arch} wheel"

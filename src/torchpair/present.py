@@ -21,6 +21,7 @@ import junitparser
 from rich.table import Table
 from rich.text import Text
 
+from torchpair import diagnose
 from torchpair.errors import visible
 from torchpair.report import CheckResult, Report, accepted, write_whole
 from torchpair.resources import templates_dir
@@ -116,14 +117,19 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     return grid
 
 
-def checks_table(report: Report) -> Table:
-    """Every check of one image, those that decide the verdict first: result, measured against limit, reason."""
+def checks_table(report: Report, failed: bool = False) -> Table:
+    """Every check of one image, those that decide the verdict first: result, measured against limit, reason.
+
+    failed: only those that failed.
+    """
     grid = Table()
     grid.add_column("check", overflow="fold")
     grid.add_column("result", no_wrap=True)
     grid.add_column("measured", overflow="fold")
     grid.add_column("limit", overflow="fold")
     for view in _check_views(report, ""):
+        if failed and view["kind"] != "fail":
+            continue
         word, style = RESULTS[view["kind"]]
         measured = [f"{plain(name)} {number}".strip() for name, number, _ in view["numbers"]]
         if view["reason"]:
@@ -134,10 +140,24 @@ def checks_table(report: Report) -> Table:
     return grid
 
 
+def stuck(report: Report) -> list[str]:
+    """A line for each reason why checks could not run that should have."""
+    reasons = _by_reason(view for view in _check_views(report, "") if view["kind"] == "open")
+    return [
+        plain(f"{_count(len(views), 'check')} could not run: {reason or 'no reason given'}", NOTE_SHOWN)
+        for reason, views in reasons.items()
+    ]
+
+
 def summary(items: Sequence[Outcome] | Sequence[Report]) -> str:
     """One line: images by verdict, checks by result, those that had no GPU counted apart."""
     verdicts = Counter(item.verdict for item in items)
     images = [f"{verdicts[name]} {name}" for name in VERDICTS if verdicts[name]]
+    return f"{_count(len(items), 'image')}: {', '.join(images) or 'none'}. {checks_line(*items)}"
+
+
+def checks_line(*items: Outcome | Report) -> str:
+    """One line: checks by result, those that had no GPU counted apart."""
     checks = [f"{sum(item.passed for item in items)} passed"]
     for number, word in (
         (sum(item.failed for item in items), "failed"),
@@ -146,7 +166,7 @@ def summary(items: Sequence[Outcome] | Sequence[Report]) -> str:
     ):
         if number:
             checks.append(f"{number} {word}")
-    return f"{_count(len(items), 'image')}: {', '.join(images) or 'none'}. Checks: {', '.join(checks)}."
+    return f"Checks: {', '.join(checks)}."
 
 
 def cause(report: Report) -> str:
@@ -275,6 +295,7 @@ def _view(report: Report, anchor: str) -> dict[str, Any]:
         "image_id": (report.image_id or "")[:19],
         "verdict": report.verdict,
         "cause": cause(report),
+        "causes": diagnose.causes(report),
         "passed": report.passed,
         "failed": report.failed,
         "skipped_gpu": report.skipped_gpu,

@@ -57,7 +57,7 @@ def test_one_environment_for_pip_and_uv(client: DockerClient, report: dict[str, 
 
 def test_pip_uninstall_of_a_cuda_library_removes_its_files(client: DockerClient, report: dict[str, Any]) -> None:
     name = next(n for n in report["environment"]["distributions"] if n.startswith("nvidia-nvtx"))
-    count = "find -L /opt/venv/cuda -iname '*nvtx*.so*' | wc -l"
+    count = "find -L /opt/venv/cuda -ipath '*nvtx*.so*' | wc -l"
     script = f"before=$({count}); pip uninstall -qy {name}; {count}; echo $before"
     left, before = run(client, report, ["sh", "-c", script], user="0").split()[-2:]
     assert int(before) > 0

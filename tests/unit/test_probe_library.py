@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from torchpair.probe import elf, library, network, origin
+from torchpair.probe import elf, environment, library, network, origin
 from torchpair.probe.context import Context
 
 
@@ -159,6 +159,73 @@ def test_a_cut_file_a_second_copy_and_a_folder_in_front_fail(tmp_path: Path, mon
     (tmp_path / "work" / "torchaudio" / "__init__.py").write_text("")
     found, _ = looked(monkeypatch, tmp_path / "work", two)
     assert found.passed is False and "not what is installed" in found.reason
+
+
+def test_names_in_quotes_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchcodec 0.9 has every name of its RECORD in quotes."""
+    one = installation(tmp_path / "a", "2.8.0")
+    record = one / "torchaudio-2.8.0.dist-info" / "RECORD"
+    record.write_text('"torchaudio/__init__.py","sha256=x",6\n"torchaudio/lib.so","sha256=x",9\n')
+    _, files = looked(monkeypatch, one)
+    assert files.passed is False and files.reason.startswith("torchaudio/lib.so is missing")
+    (one / "torchaudio" / "lib.so").write_bytes(b"123456789")
+    assert looked(monkeypatch, one)[1].passed is True
+
+
+@pytest.mark.parametrize("name", ["torchaudio.py", "torchaudio/__init__.py"])
+def test_what_an_import_from_the_working_folder_would_take(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = installation(tmp_path / "a", "2.8.0")
+    work = tmp_path / "work"
+    (work / "torchaudio").mkdir(parents=True)
+    monkeypatch.chdir(work)
+    assert looked(monkeypatch, one)[0].passed is True  # a folder without Python in it loses to what is installed
+    (work / name).write_text("")
+    found, _ = looked(monkeypatch, one)
+    assert found.passed is False and "in this folder import torchaudio takes" in found.reason
+    monkeypatch.chdir(one)  # where it is installed nothing stands before it
+    assert looked(monkeypatch, one)[0].passed is True
+
+
+def test_a_working_folder_that_cannot_be_looked_into_stands_before_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = installation(tmp_path / "a", "2.8.0")
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError("Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert looked(monkeypatch, one)[0].passed is True
+    monkeypatch.undo()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert looked(monkeypatch, one)[0].passed is True
+
+
+def test_facts_about_where_things_are_taken_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("libcudart.so.12", "libstdc++.so.6", "libother.so"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f":{tmp_path}:/no/such/folder")
+    monkeypatch.setenv("LD_PRELOAD", "/old/libcudnn.so.9")
+    torch = tmp_path / "torch"
+    torch.mkdir()
+    (torch / "__init__.py").write_text("raise ImportError")
+    (torch / "_C.cpython-312-x86_64-linux-gnu.so").write_bytes(b"")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    context = Context("off")
+    context.imports = False
+    facts = environment.describe(context)
+    assert facts["shadowing"] == ["/old/libcudnn.so.9", f"{tmp_path}/libcudart.so.12", f"{tmp_path}/libstdc++.so.6"]
+    assert facts["variables"]["LD_PRELOAD"] == "/old/libcudnn.so.9"
+    assert (facts["built_for"], facts["elsewhere"]) == (["cpython-312"], [])
+    assert "torch" not in sys.modules and context.import_error == "nothing was imported"
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(environment, "PLACES", (str(tmp_path.relative_to("/")),))
+    assert environment.describe(context)["elsewhere"] == [str(tmp_path)]
 
 
 def test_the_watch_sees_a_network_and_not_a_socket_file(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Context:
         self.import_seconds: Dict[str, float] = {}
         self.import_error: Optional[str] = None
         self.watch = network.Watch()
+        self.imports = True  # False: nothing is imported, because that ended the process before
         self.memory: Dict[str, Any] = {}  # what one check found out and another needs too
         self._modules: Optional[Dict[str, Any]] = None
         self._driver: Optional[driver.Driver] = None
@@ -32,7 +33,9 @@ class Context:
         """Import torch, then torchaudio; those that came. import_error says what stopped the rest."""
         if self._modules is None:
             self._modules = {}
-            for name in ("torch", "torchaudio"):
+            if not self.imports:
+                self.import_error = "nothing was imported"
+            for name in ("torch", "torchaudio") if self.imports else ():
                 started = time.perf_counter()
                 try:
                     self._modules[name] = importlib.import_module(name)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import re
 import sys
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from . import library
 from .context import Context
 
 
@@ -56,6 +60,53 @@ def _gpus(context: Context) -> List[Dict[str, Any]]:
     ]
 
 
+# What changes which files a process takes.
+VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "PYTHONHOME", "CUDA_VISIBLE_DEVICES")
+
+
+# The compiler's libraries too: conda's, or an older one of them, are what LD_LIBRARY_PATH brings most.
+COMPILERS = re.compile(r"lib(stdc\+\+|gomp|gcc_s)\.so")
+
+
+def _shadowing() -> List[str]:
+    """Files that LD_LIBRARY_PATH and LD_PRELOAD put before the libraries that torch would take, by name."""
+    found = [Path(name) for name in re.split("[: ]+", os.environ.get("LD_PRELOAD", "")) if name]
+    for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":"):
+        if folder and Path(folder).is_dir():
+            found += sorted(Path(folder).iterdir())
+    return [str(path) for path in found if library.SINGLE.match(path.name) or COMPILERS.match(path.name)][:20]
+
+
+def _torch_folder() -> Optional[Path]:
+    """The torch that `import` would find, whether it can be imported or not."""
+    spec = importlib.util.find_spec("torch")
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _built_for() -> List[str]:
+    """The Pythons that torch's own extension was built for, as their file names say: "cpython-311"."""
+    folder = _torch_folder()
+    names = [path.name.split(".")[1] for path in folder.glob("_C.*.so")] if folder else []
+    return sorted({"-".join(name.split("-")[:2]) for name in names if name.startswith("cpython-")})
+
+
+# Where installers and images put an environment; sys.prefix: this Python's own, for a folder of another version.
+PLACES = (
+    "opt/*/lib/python3*/site-packages", "opt/*/envs/*/lib/python3*/site-packages", "usr/lib/python3*/dist-packages",
+    "usr/local/lib/python3*/*-packages", "root/*/lib/python3*/site-packages", "workspace/*/lib/python3*/site-packages",
+    "app/*/lib/python3*/site-packages", "venv/lib/python3*/site-packages",
+)  # fmt: skip
+
+
+def _elsewhere() -> List[str]:
+    """Folders of other Pythons that hold a torch, where this Python has none."""
+    if _torch_folder():
+        return []
+    own = Path(sys.prefix).glob("lib/python3*/site-packages")
+    folders = {str(path) for place in PLACES for path in Path("/").glob(place)} | {str(path) for path in own}
+    return [name for name in sorted(folders) if (Path(name) / "torch" / "__init__.py").is_file()][:5]
+
+
 def describe(context: Context) -> Dict[str, Any]:
     """Collect the facts. Imports nothing beyond torch and torchaudio."""
     return {
@@ -80,5 +131,10 @@ def describe(context: Context) -> Dict[str, Any]:
         "backends": _or_none(lambda: _backends(context)),
         "ffmpeg": _or_none(lambda: _ffmpeg(context)),
         "gpu": _or_none(lambda: _gpus(context)) or [],
+        "executable": sys.executable,
+        "variables": {name: os.environ[name] for name in VARIABLES if os.environ.get(name)},
+        "shadowing": _or_none(_shadowing),
+        "built_for": _or_none(_built_for),
+        "elsewhere": _or_none(_elsewhere),
         "distributions": _or_none(context.distributions) or {},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import importlib.util
 import os
@@ -43,6 +44,17 @@ def imported_from(name: str) -> Optional[str]:
     return os.path.realpath(spec.origin) if spec and spec.origin and spec.has_location else None
 
 
+def in_working_folder(name: str) -> Optional[str]:
+    """What an import from the working folder would take instead of an installation, if anything."""
+    try:
+        for file in (Path.cwd() / name / "__init__.py", Path.cwd() / (name + ".py")):
+            if file.is_file():
+                return str(file)
+    except OSError:  # a folder that this user may not enter, or that is gone
+        return None
+    return None
+
+
 @check(
     "pair.origin",
     "torch, torchaudio and torchcodec are installed once, and `import` finds that installation.",
@@ -65,6 +77,11 @@ def origin(context: Context) -> Outcome:
         # A checkout installed with --editable has its files elsewhere, and lists none here.
         elif places and file != str(Path(places[0][1]) / name / "__init__.py") and _lists(places[0][2], name):
             said.append("import {} takes {}, not what is installed in {}".format(name, file, places[0][1]))
+        near = in_working_folder(name)
+        # `python -c`, `python -m` and scripts look into their own folder first; the probe, an archive, does not.
+        if near and places and os.path.realpath(str(Path.cwd())) not in [place[1] for place in places]:
+            measured[name]["working_folder"] = near
+            said.append("in this folder import {} takes {}, not what is installed".format(name, near))
     return Outcome(not said, measured, "; ".join(said))
 
 
@@ -82,12 +99,11 @@ def damaged(dist: importlib.metadata.Distribution) -> Optional[List[str]]:
         return None
     root = Path(str(dist.locate_file("")))
     wrong, sizes = [], 0
-    for line in record.splitlines():
-        # name,hash,size; a name with a comma is quoted, and none of these files has one.
-        parts = line.rsplit(",", 2)
-        name = parts[0]
-        if len(parts) != 3 or not parts[2].isdigit() or not (name.endswith(".py") or ".so" in name):
+    # name,hash,size; torchcodec 0.9 has its names in quotes.
+    for parts in csv.reader(record.splitlines()):
+        if len(parts) != 3 or not parts[2].isdigit() or not (parts[0].endswith(".py") or ".so" in parts[0]):
             continue
+        name = parts[0]
         sizes += 1
         try:
             size = (root / name).stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
@@ -239,3 +240,22 @@ def compiled_here(context: Context) -> Outcome:
             "its architectures are {}, compiled were {}".format(" ".join(listed) or "none", " ".join(wanted) or "none")
         )
     return Outcome(not wrong, measured, "; ".join(wrong))
+
+
+@check(
+    "pair.numpy",
+    "A NumPy array becomes a tensor and an array again: torch and NumPy agree on NumPy's own ABI.",
+    limit="the same numbers; nothing to do without NumPy",
+)
+def with_numpy(context: Context) -> Outcome:
+    version = context.distributions().get("numpy")
+    try:
+        numpy = importlib.import_module("numpy")
+    except ImportError as error:
+        if version is None:
+            raise Skip("package", "NumPy is not installed") from error
+        raise
+    values = [0.5, -2.0, 3.25]
+    # A torch built against NumPy 1 imports beside NumPy 2 with a warning, and raises only here.
+    back = context.torch.from_numpy(numpy.array(values)).numpy().tolist()
+    return Outcome(back == values, {"numpy": version}, "" if back == values else "other numbers: {}".format(back))

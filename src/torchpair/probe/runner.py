@@ -87,6 +87,7 @@ def run(checks: Sequence[Check], context: Context) -> Dict[str, Any]:
     started = time.perf_counter()
     entries: List[Dict[str, Any]] = []
     waiting = [check for check in checks if check.begin]
+    context.imports = any(check.imports or check.id == "pair.import" for check in checks)
     for check in checks:
         announce(check.id)
         entries.append(run_check(check, context))
