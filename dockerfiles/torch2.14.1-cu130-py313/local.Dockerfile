@@ -67,6 +67,27 @@ rm -rf "$UV_CACHE_DIR"
 find /layer -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
+# The bytecode of what `import torch` loads: nobody may write beside its source, so without it every start of Python
+# compiles a thousand modules once more. Bound to the source's content and not to its time (PEP 552). A process of its
+# own compiles: what Python writes depends on what is loaded beside it (https://bugs.python.org/issue34093).
+COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
+import importlib.util, os, py_compile, subprocess, sys
+files = sys.argv[1:]
+if not files:
+    for name in ("numpy", "torch"):
+        try:
+            __import__(name)
+        except (ImportError, OSError, RuntimeError) as error:  # a forced row: the check says so
+            print(f"{name} cannot be imported, so its bytecode is left out: {error}")
+    paths = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    files = sorted(path for path in paths if path.startswith("/opt/") and path.endswith(".py"))
+    os.makedirs("/layer/bytecode/opt/venv")
+    sys.exit(subprocess.call([sys.executable, "-B", "-I", __file__, *files]) if files else 0)
+for file in files:
+    target = "/layer/bytecode" + importlib.util.cache_from_source(file)
+    py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+BYTECODE
+
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
@@ -229,8 +250,8 @@ SPEC
 
 RUN settle
 
-# ---- the image ----------------------------------------------------------------------------------------------------
-FROM base AS image
+# ---- kept: all that torchaudio is put upon --------------------------------------------------------------------------
+FROM base AS kept
 ENV PATH=/opt/venv/bin:$PATH \
     VIRTUAL_ENV=/opt/venv \
     LANG=C.UTF-8 \
@@ -248,6 +269,16 @@ COPY --link --from=triton /layer/triton /
 COPY --link --from=torch /layer/torch-linalg /
 COPY --link --from=torch /layer/torch-cuda /
 COPY --link --from=torch /layer/torch /
+
+# ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
+FROM kept AS bytecode
+RUN --mount=from=tools,source=/opt/tools/bin/bytecode,target=/var/tmp/bytecode.py \
+    python -B /var/tmp/bytecode.py \
+ && find /layer -exec touch --no-dereference --date=@1577836800 {} +
+
+# ---- the image ------------------------------------------------------------------------------------------------------
+FROM kept AS image
+COPY --link --from=bytecode /layer/bytecode /
 COPY --link --from=audio /layer/audio /
 COPY --link --from=probe /layer/probe /
 

@@ -50,7 +50,9 @@ def debs(root: str = "/") -> dict[str, str]:
 
 def area(path: str) -> str:
     """What explains a file that no package owns: three folders of its path are enough, and few."""
-    return "bytecode of the distribution's Python" if path.endswith(".pyc") else "/".join(path.split("/")[:4])
+    if path.endswith(".pyc"):
+        return "bytecode of what torch loads" if path.startswith("/opt/") else "bytecode of the distribution's Python"
+    return "/".join(path.split("/")[:4])
 
 
 def count(root: str, by_wheel: dict[str, str], by_deb: dict[str, str]) -> dict[str, Any]:

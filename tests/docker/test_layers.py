@@ -22,6 +22,7 @@ MB = 1_000_000
 # Files that no package owns, and why: what the distribution's packages make while they are installed.
 EXPLAINED = {
     "bytecode of the distribution's Python": 20 * MB,
+    "bytecode of what torch loads": 60 * MB,
     "/usr/share/mime": 5 * MB,  # shared-mime-info, of FFmpeg's own dependencies
     "/var/cache/debconf": 3 * MB,
     "/var/lib/dpkg": 3 * MB,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -99,20 +100,22 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     spec = spec_of(file, committed)
     found = stages(parse(file.read_text(encoding="utf-8")))
     wheels = ["cuda", "metadata", "python", "triton", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
-    assert [*found] == ["", "base", "tools", "venv", *wheels, "probe", "image"]
-    copies = [i.rest for i in found["image"] if i.word == "COPY"]
+    assert [*found] == ["", "base", "tools", "venv", *wheels, "probe", "kept", "bytecode", "image"]
+    copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
     assert all(copy.startswith("--link ") for copy in copies)
     order = [(w, w) for w in ("cuda", "metadata") if w in wheels] + [("venv", "venv")]
     # What no Python changes comes right below the rest of its wheel.
     split = {"triton": ["triton-nvidia"], "torch": ["torch-linalg", "torch-cuda"]}
     for stage in wheels:
         if stage not in ("cuda", "metadata"):
+            order += [("bytecode", "bytecode")] if stage == "audio" else []
             order += [(stage, name) for name in [*split.get(stage, ()), stage]]
-    order += [("probe", "probe")]
+    order += [("probe", "probe")] if "audio" in wheels else [("bytecode", "bytecode"), ("probe", "probe")]
     assert copies == [f"--link --from={stage} /layer/{name} /" for stage, name in order]
     shares = {stage: re.findall(r"&& share (\S+) ", i.rest) for stage in found for i in found[stage] if i.word == "RUN"}
     assert {stage: names for stage, names in shares.items() if names} == ({} if "wheels" in wheels else split)
-    assert not [i for i in found["image"] if i.word in ("RUN", "ADD")], "a RUN here would depend on all that is below"
+    given = [*found["kept"], *found["image"]]
+    assert not [i for i in given if i.word in ("RUN", "ADD")], "a RUN here would depend on all that is below"
     assert [i.rest for i in found["image"] if i.word == "USER"] == [f"{UID}:{UID}"]
     assert [i.rest for i in found[""]] == [f"BASE={spec.image}", f"TOOLS={spec.tools}"]
     parents = {s: parent for parent, s in re.findall(r"^FROM (\S+) AS (\S+)$", file.read_text(), re.MULTILINE)}
@@ -311,6 +314,40 @@ def test_settle_makes_two_builds_alike(tool: Tool, site: Path, tmp_path: Path) -
     assert {p.lstat().st_mtime for p in everything} == {float(render.EPOCH)}
 
 
+def test_bytecode_is_bound_to_the_source_and_the_same_each_time(tmp_path: Path) -> None:
+    file = next(f for f in FILES if f.name == "local.Dockerfile")
+    given = stages(parse(file.read_text(encoding="utf-8")))["tools"]
+    (body,) = [i.heredocs["BYTECODE"] for i in given if "BYTECODE" in i.heredocs]
+    site = tmp_path / "opt/venv/site"
+    (site / "torch").mkdir(parents=True)
+    (site / "torch/__init__.py").write_text("from torch import used\n")
+    (site / "torch/used.py").write_text("def f(x: int) -> int:\n    return x + 1\n")
+    (site / "torch/unused.py").write_text("")
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site)}
+
+    def compiled(name: str) -> tuple[dict[str, bytes], str]:
+        layer = tmp_path / name
+        script = tmp_path / f"{name}.py"
+        script.write_text("\n".join(body).replace("/layer/", f"{layer}/").replace('"/opt/', f'"{tmp_path}/opt/'))
+        done = subprocess.run([sys.executable, "-B", script], env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return {str(path): path.read_bytes() for path in sorted(layer.rglob("*.pyc"))}, done.stdout
+
+    first, said = compiled("first")
+    assert "numpy cannot be imported" in said and "torch cannot" not in said
+    assert sorted(Path(path).name.split(".")[0] for path in first) == ["__init__", "used"]
+    assert {path.split("/torch/")[1].split("/")[0] for path in first} == {"__pycache__"}
+    assert list(compiled("second")[0].values()) == list(first.values())
+    head = next((tmp_path / "first").rglob("used.*.pyc")).read_bytes()[:16]
+    assert head[4:] == b"\3\0\0\0" + importlib.util.source_hash((site / "torch/used.py").read_bytes())
+
+    # A row that was forced: torch ends with an error, the build does not.
+    (site / "torch/__init__.py").write_text("from torch import used\nraise OSError('libcudart.so.12')\n")
+    said = compiled("third")[1]
+    assert "torch cannot be imported, so its bytecode is left out: libcudart.so.12" in said
+    assert (tmp_path / "third/bytecode/opt/venv").is_dir()
+
+
 # ---- hadolint -----------------------------------------------------------------------------------------------------
 
 
@@ -364,10 +401,10 @@ def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, ship
     wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
     text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
     found = stages(parse(text))
-    assert [*found] == ["", "base", "tools", "venv", "torch", "probe", "image"]
+    assert [*found] == ["", "base", "tools", "venv", "torch", "probe", "kept", "bytecode", "image"]
     assert "nvidia" not in "".join(i.rest for i in found["venv"])
-    copies = [i.rest for i in found["image"] if i.word == "COPY"]
-    assert copies == [f"--link --from={name} /layer/{name} /" for name in ("venv", "torch", "probe")]
+    copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
+    assert copies == [f"--link --from={name} /layer/{name} /" for name in ("venv", "torch", "bytecode", "probe")]
     assert "&& share " not in text
 
 
