@@ -43,10 +43,21 @@ MAX_SECONDS = 10_000_000
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,79}")
 _NEEDS = re.compile(r"[a-z0-9][A-Za-z0-9_.+<>=!-]{0,39}")
+_ROW = re.compile(r"[0-9a-f]{1,128}", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 _Name = TypeVar("_Name", bound=str)
+
+
+@dataclass(frozen=True)
+class Spectrograms:
+    """A sound that failed and the expected one. rate: Hz, and half of it is the top line; a line is a hexadecimal digit
+    for each moment, 6 dB a step, f is full scale; lines of both are of one length."""
+
+    rate: int
+    got: tuple[str, ...]
+    expected: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class CheckResult:
     seconds: float
     reason: str | None
     needs: str | None = None
+    spectrograms: Spectrograms | None = None
 
 
 def judge(checks: Iterable[CheckResult], gpu: str) -> Verdict:
@@ -205,7 +217,26 @@ def check_from_json(obj: object, where: str = "check") -> CheckResult:
         seconds=_seconds(body, "seconds", where),
         reason=_optional_text(body, "reason", where, MAX_TEXT),
         needs=needs,
+        spectrograms=_spectrograms(body.get("spectrograms"), f"{where}.spectrograms"),
     )
+
+
+def _spectrograms(obj: object, where: str) -> Spectrograms | None:
+    if obj is None:
+        return None
+    body = _object(obj, where)
+    rate = body.get("rate")
+    if not isinstance(rate, int) or isinstance(rate, bool) or not 0 < rate <= 1_000_000:
+        raise _bad(f"{where}.rate", f"is {_brief(rate)}, not a number of Hz")
+    sides = [_lines(body.get(side), f"{where}.{side}") for side in ("got", "expected")]
+    return Spectrograms(rate, *sides)
+
+
+def _lines(obj: object, where: str) -> tuple[str, ...]:
+    lines: list[str] = obj if isinstance(obj, list) and 0 < len(obj) <= 64 else [""]
+    if not all(isinstance(line, str) and _ROW.fullmatch(line) and len(line) == len(lines[0]) for line in lines):
+        raise _bad(where, "is not a picture: up to 64 lines of up to 128 hexadecimal digits, all of one length")
+    return tuple(lines)
 
 
 def save(report: Report, folder: Path) -> Path:

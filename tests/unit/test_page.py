@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from test_present import ALL, BROKEN, EVIL, check, hostile, report
+from test_present import ALL, BROKEN, EVIL, SILENT, check, hostile, report
 
 from torchpair import present
 from torchpair.engine import apt_install
@@ -31,13 +31,14 @@ WRONG = report(
         "import torchaudio: OSError: /v/torchaudio/lib/libtorchaudio.so: undefined symbol: _ZNK3c105Error4whatEv")),
     environment={"torch": "2.8.0+cu128", "torchaudio": "2.7.1", "python": "3.11.2", "machine": "x86_64"},
 )  # fmt: skip
-REPORTS = [WRONG, *ALL, replace(hostile(), row="hostile")]
+REPORTS = [WRONG, SILENT, *ALL, replace(hostile(), row="hostile")]
 
 # Runs inside the page: how wide it is, what a click on the first failed mark shows; told to the page around it.
 ASK = """<script>addEventListener("load", () => setTimeout(() => {
   const mark = document.querySelector(".grid .cell.fail"); mark?.click();
   parent.postMessage(JSON.stringify({inner: innerWidth, wide: document.documentElement.scrollWidth,
     panel: document.getElementById("inspector")?.innerText,
+    drawn: [...document.querySelectorAll(".problem .heard img")].map(i => [i.naturalWidth, i.naturalHeight]),
     // The sheets clip what is too wide: an edge beyond the window is text that nobody can read.
     cut: [...document.querySelectorAll("header *, .problem *, .card *, .inspector *")].filter(
       e => !e.closest(".wide, .hidden, svg") && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)
@@ -79,6 +80,7 @@ def test_it_fits_and_a_click_shows_measured_and_limit(page: Path, width: int) ->
     assert seen["inner"] == width
     assert seen["wide"] <= width  # nothing sticks out; the grid scrolls inside itself
     assert seen["cut"] == []
+    assert seen["drawn"] == [[64, 32]] * 2, "the browser could read both pictures"
     for words in ("pair.import", "in wrong", "undefined symbol", "nothing", "both import", "measured", "limit"):
         assert words in seen["panel"]
 

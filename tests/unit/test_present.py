@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import struct
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from torchpair import present as p
-from torchpair.report import CheckResult, Report
+from torchpair.report import CheckResult, Report, Spectrograms
 
 CONTROLS = "\x1b[2J\x1b[31m\x1b]0;title\x07\x9b1m\x00\x08\r\u202e\u2066"
 EVIL = f"<script>alert(1)</script>{CONTROLS}[red]|`x`\n</pre><img src=x onerror=y>"
@@ -257,11 +259,11 @@ def test_html_is_whole_and_loads_nothing(reports: list[Report]) -> None:
     identities = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(set(identities)) == len(identities)
     for tag, attrs in page.tags:
-        assert tag not in ("img", "iframe", "object", "embed")
+        assert tag not in ("iframe", "object", "embed")
         for name, text in attrs.items():
             assert not name.startswith("on")
             if name in ("href", "src"):
-                assert text is not None and text.startswith(("#", "data:image/svg+xml"))
+                assert text is not None and text.startswith(("#", "data:image/svg+xml", "data:image/png;base64,"))
                 assert not text.startswith("#") or text[1:] in identities
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert sum(tag == "h1" for tag, _ in page.tags) == 1
@@ -277,6 +279,36 @@ def test_html_shows_every_check_with_words() -> None:
         assert words in page.text
     # What failed stands before everything else.
     assert page.text.index("OSError") < page.text.index("Every check")
+
+
+DRAWN = Spectrograms(16000, got=("0" * 64,) * 32, expected=("0f" * 32,) * 31 + ("f" * 64,))
+SILENT = report("silent", check("io.wav", "fail", spectrograms=DRAWN))
+
+
+def test_html_draws_a_sound_that_failed_beside_the_expected_one() -> None:
+    page = Page(p.html([SILENT], "now"))
+    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    captions = ["Spectrogram: expected, 0 to 8 kHz", "Spectrogram: got, 0 to 8 kHz"]
+    assert [image["alt"] for image in images] == captions * 2, "above, and among all checks"
+    assert images[0]["src"] == images[2]["src"] != images[1]["src"] == images[3]["src"]
+    assert [tag for tag, _ in Page(p.html([HEALTHY], "now")).tags if tag == "img"] == []
+
+
+@pytest.mark.parametrize("lines", [("0123", "cdef"), ("0",), ("f0a",)])
+def test_a_picture_has_a_pixel_for_each_digit(lines: tuple[str, ...]) -> None:
+    data, chunks, position = p.png(lines), {}, 8
+    while position < len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        name, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + size]
+        assert int.from_bytes(data[position + 8 + size : position + 12 + size], "big") == zlib.crc32(name + body)
+        chunks[name] = body
+        position += size + 12
+    assert list(chunks) == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+    assert struct.unpack(">IIBB", chunks[b"IHDR"][:10]) == (len(lines[0]), len(lines), 4, 3)
+    rows = zlib.decompress(chunks[b"IDAT"]).hex()
+    step = 2 + len(lines[0]) + len(lines[0]) % 2
+    assert [rows[n : n + 2 + len(lines[0])] for n in range(0, len(rows), step)] == ["00" + line for line in lines]
+    assert len(chunks[b"PLTE"]) == 16 * 3
 
 
 def test_html_escapes_what_a_probe_printed() -> None:

@@ -101,7 +101,7 @@ def test_round_trip(measured: Any, tmp_path: Path) -> None:
     body = json.loads(path.read_text(encoding="utf-8"))
     assert body["schema"] == "torchpair.report/1"
     assert body["verdict"] == "healthy"
-    keys = {"id", "purpose", "status", "measured", "limit", "unit", "seconds", "reason", "needs"}
+    keys = {"id", "purpose", "status", "measured", "limit", "unit", "seconds", "reason", "needs", "spectrograms"}
     assert all(set(item) == keys for item in body["checks"])
 
 
@@ -179,6 +179,17 @@ def test_a_bad_report_is_refused_by_name(key: str, value: Any, named: str) -> No
         ("reason", "x" * (r.MAX_TEXT + 1)),
         ("needs", "a sentence, not a word"),
         ("needs", 1),
+        ("spectrograms", []),
+        ("spectrograms", {"rate": 0, "got": ["0f"], "expected": ["0f"]}),
+        ("spectrograms", {"rate": True, "got": ["0f"], "expected": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": [], "expected": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": ["0f", "0"], "expected": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": ["0g"], "expected": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": ["0f\n"], "expected": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": ["0" * 129], "expected": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": ["0"] * 65, "expected": ["0f"]}),
+        ("spectrograms", {"rate": 16000, "got": [1], "expected": ["0f"]}),
     ],
 )
 def test_a_bad_check_is_refused_by_name(key: str, value: Any) -> None:

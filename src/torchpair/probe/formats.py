@@ -11,6 +11,7 @@ from .context import Context
 from .fileio import in_folder
 from .registry import Outcome, Skip, check, told, within, worst
 from .samples import SAMPLES
+from .spectrogram import channel
 
 SECONDS = 0.3
 TONES = ((441.0, 0.5), (1000.0, 0.25))  # Hz and amplitude: left, right
@@ -77,7 +78,9 @@ def _format_check(kind: str, name: str) -> None:
                 raise Skip(
                     "ffmpeg", "torchaudio finds no FFmpeg that it knows; by what is left: " + told(error)
                 ) from error
-            return within(tone_errors(signal.tolist(), int(rate), RATES[kind]), LIMITS)
+            got = signal.tolist()
+            errors = tone_errors(got, int(rate), RATES[kind])
+            return within(errors, LIMITS, lambda: channel(got, tones(RATES[kind]), RATES[kind]))
 
         return in_folder(context, work)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, 
 
 if TYPE_CHECKING:
     from .context import Context
+    from .spectrogram import Sound
 
 CheckFunction = Callable[["Context"], "Outcome"]
 
@@ -26,11 +27,15 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check that ran has found. measured is any JSON value; reason says why it failed, or is empty."""
+    """What a check that ran has found. measured is any JSON value; reason says why it failed, or is empty.
+
+    spectrograms: of a sound that failed and the expected one, as spectrogram.both has them.
+    """
 
     passed: bool
     measured: Any
     reason: str = ""
+    spectrograms: Optional[Dict[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -106,14 +111,24 @@ def worst(values: Iterable[float]) -> float:
     return math.nan if any(math.isnan(number) for number in numbers) else max(numbers)
 
 
-def within(measured: Mapping[str, Any], limits: Mapping[str, float]) -> Outcome:
+def within(
+    measured: Mapping[str, Any], limits: Mapping[str, float], sound: Optional[Callable[[], "Sound"]] = None
+) -> Outcome:
     """Pass when every limited value was measured and is not above its limit; NaN is above every limit.
 
-    Values without a limit are there for the reader.
+    Values without a limit are there for the reader. sound: makes the sound once more, to be drawn where it failed.
     """
     over = []
     for key, limit in limits.items():
         value = measured.get(key)
         if not isinstance(value, (int, float)) or not value <= limit:
             over.append("{} is {}, allowed is {:g}".format(key, value, limit))
-    return Outcome(not over, dict(measured), "; ".join(over))
+    drawn = None
+    if over and sound:
+        from . import spectrogram  # it stands on this module
+
+        try:
+            drawn = spectrogram.both(sound())
+        except Exception as error:  # the check has its answer already: a picture is no reason for another
+            over.append("no spectrogram: {}".format(error))
+    return Outcome(not over, dict(measured), "; ".join(over), drawn)

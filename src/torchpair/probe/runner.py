@@ -64,6 +64,8 @@ def run_check(check: Check, context: Context) -> Dict[str, Any]:
         entry["status"] = "pass" if outcome.passed is True else "fail"
         entry["measured"] = clean(outcome.measured)
         entry["reason"] = bounded(outcome.reason)
+        if outcome.spectrograms:
+            entry["spectrograms"] = clean(outcome.spectrograms)
         if entry["status"] == "fail" and not entry["reason"]:
             entry["reason"] = "measured is not what the limit asks for"
     except Skip as skip:

@@ -11,6 +11,7 @@ from typing import Any, Dict
 from . import reference
 from .context import Context
 from .registry import Outcome, check, within, worst
+from .spectrogram import Sound
 
 TONE_HZ, TONE_AMPLITUDE, TONE_SECONDS = 1000.0, 0.5, 0.25
 NEW_RATE = 32000  # GPT-SoVITS brings every reference voice to this rate
@@ -43,6 +44,12 @@ def resample_errors(context: Context, device: str, rate: int) -> Dict[str, float
 RESAMPLE_LIMITS = {"level_db": 0.005, "frequency_hz": 0.001, "residual_db": -80.0, "length_error": 0}
 
 
+def resampled_sound(context: Context, rate: int) -> Sound:
+    """The resampled tone, and the tone as it is at the new rate."""
+    tone = reference.sine(int(NEW_RATE * TONE_SECONDS), NEW_RATE, TONE_HZ, TONE_AMPLITUDE)
+    return Sound(resample(context, "cpu", rate).tolist(), tone, NEW_RATE)
+
+
 def _resample_check(rate: int) -> None:
     @check(
         "dsp.resample_{}_{}".format(rate, NEW_RATE),
@@ -51,7 +58,7 @@ def _resample_check(rate: int) -> None:
         unit="dB; Hz; dB; samples",
     )
     def resampled(context: Context) -> Outcome:
-        return within(resample_errors(context, "cpu", rate), RESAMPLE_LIMITS)
+        return within(resample_errors(context, "cpu", rate), RESAMPLE_LIMITS, lambda: resampled_sound(context, rate))
 
 
 for _rate in (44100, 48000):
