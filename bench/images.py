@@ -43,12 +43,13 @@ class Plain:
 
 
 def matrix(base: str, codec: str | None = None) -> str:
-    """Six rows. codec: another torchcodec than the rules choose, the edit of a late layer."""
+    """Six rows. codec: another torchcodec for the last one than the rules choose, the edit of a late layer."""
     rows = []
     for torch in TORCHES:
         for python, distro in PYTHONS.items():
             more = f", distro: {distro}" if base == "local" else ""
-            more += f', torchcodec: "{codec}"' if codec else ""
+            last = (torch, python) == (TORCHES[-1], [*PYTHONS][-1])
+            more += f', torchcodec: "{codec}"' if codec and last else ""
             rows.append(f'  - {{torch: "{torch}", cuda: "13.0", python: "{python}", default: true{more}}}\n')
     return "images:\n" + "".join(rows)
 
@@ -94,6 +95,7 @@ class Bench:
         built = build.images(self.engine, specs, where.folder, where.folder / "logs", shown, 2)
         seconds = time.monotonic() - began
         assert all(item.image_id for item in built), [item.error for item in built]
+        self.say(f"  {seconds:.1f} s")
         return seconds
 
     def remove(self, specs: Sequence[Spec]) -> None:
@@ -138,7 +140,9 @@ class Bench:
         with tempfile.TemporaryDirectory() as empty:
             argv = [*self.engine.buildx, "build", "--quiet", "--load", "--tag", name, *secret, "--file", "-", empty]
             self._call(argv, text)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        self.say(f"  {seconds:.1f} s")
+        return seconds
 
 
 def run(engine: Engine, base: str, say: Say) -> list[dict[str, object]]:
