@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def quick() -> list[dict[str, Any]]:
     """What takes seconds, five times each. Builds the default images where they are not there yet."""
     call(*TORCHPAIR, "images")()
     report = json.loads((ROOT / "reports" / f"{ROW}.json").read_text(encoding="utf-8"))
-    imported = call("docker", "run", "--rm", report["image"], "python", "-c", "import torch, torchaudio")
+    importing = ("python", "-c", "import torch, torchaudio")
+    imported = call("docker", "run", "--rm", report["image"], *importing)
     with tempfile.TemporaryDirectory() as name:
         files = large_matrix(Path(name))
         rendering = measure(
@@ -111,13 +113,32 @@ def quick() -> list[dict[str, Any]]:
             call(*TORCHPAIR, "--version"),
             f"start-up alone; whole process, {files} Dockerfiles of a matrix of every torch and Python on PyPI",
         )
+    with running(report["image"]) as container:
+        inside = measure(
+            "check_quick",
+            call("docker", "exec", container, "python", "/opt/torchpair/probe.pyz", "--quick"),
+            call("docker", "exec", container, *importing),
+            "docker exec CONTAINER python -c 'import torch, ...'; as a HEALTHCHECK runs it",
+        )
     return [
         rendering,
+        inside,
         measure("noop", call(*TORCHPAIR, "images"), None, "an absolute: both default rows, nothing changed"),
         measure(
             "check_full", call(*TORCHPAIR, "check", ROW), imported, "docker run IMAGE python -c 'import torch, ...'"
         ),
     ]
+
+
+@contextmanager
+def running(image: str) -> Iterator[str]:
+    """A container of an image for as long as the context lasts: its id."""
+    argv = ["docker", "run", "--detach", "--rm", "--network", "none", image, "sleep", "600"]
+    container = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield container
+    finally:
+        subprocess.run(["docker", "kill", container], check=True, capture_output=True)
 
 
 def main() -> None:
