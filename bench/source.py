@@ -1,6 +1,6 @@
 """`source_rebuild`: what a change of one source file costs against compiling everything, of torchaudio 2.6.0.
 
-Not part of a plain `make bench` run where the disk is small: the row takes 12 GB while it is built.
+The row takes 12 GB of disk while it is built.
 """
 
 from __future__ import annotations
@@ -72,7 +72,3 @@ def source_rebuild(archive: str | None = None) -> dict[str, object]:
         "runs": 1,
         "against": f"the first compile of torchaudio 2.6.0 for CUDA; then {TOUCHED} was changed",
     }
-
-
-if __name__ == "__main__":
-    print(source_rebuild())
