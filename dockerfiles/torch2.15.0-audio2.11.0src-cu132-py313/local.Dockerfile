@@ -4,14 +4,32 @@ ARG BASE=torchpair-base:debian13
 # What the wheels are unpacked with: one for every row, so that rows of any base share the stages that need no Python.
 ARG TOOLS=torchpair-base:debian13
 
-# ---- base: what the distribution gives ----------------------------------------------------------------------------
-FROM ${BASE} AS base
+# ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
+FROM ${BASE} AS interpreter
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# SOURCE_DATE_EPOCH: the day of a new password entry. What changed here gets one time, whenever it is made.
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      # Python 3.13, the distribution's own
+      python3 \
+ && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+ && find /etc -maxdepth 1 -name '*-' -delete \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+      -exec touch --no-dereference --date=@1577836800 {} + \
+ && rm /var/tmp/before \
+ && touch --date=@1577836800 /var/tmp
+
+# ---- base: what else the distribution gives -----------------------------------------------------------------------
+FROM interpreter AS base
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    : system; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
@@ -21,8 +39,6 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
       ffmpeg \
       # OpenMP for packages that do not bring their own
       libgomp1 \
-      # Python 3.13, the distribution's own
-      python3 \
       # process 1: forwards signals, reaps children
       tini \
  && groupadd --gid 10001 torchpair \
@@ -41,6 +57,22 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
+# Word for word as in `interpreter`: where the distribution is the same, BuildKit does it once.
+RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      # unpacks wheels
+      python3 \
+ && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+ && find /etc -maxdepth 1 -name '*-' -delete \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+      -exec touch --no-dereference --date=@1577836800 {} + \
+ && rm /var/tmp/before \
+ && touch --date=@1577836800 /var/tmp
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     rm -f /etc/apt/apt.conf.d/docker-clean \
@@ -117,16 +149,7 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_NO_PROGRESS=1
 
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
-# Not upon `base`: wheels are unpacked while that one is still being made.
-FROM ${BASE} AS venv
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian13-python,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13-python,target=/var/lib/apt/lists,sharing=locked \
-    rm -f /etc/apt/apt.conf.d/docker-clean \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      python3
+FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \

@@ -31,7 +31,7 @@ TEXT = 200_000  # characters
 # What the Dockerfile's steps are called in an image's history. A base has steps with apt-get of its own.
 _STEPS = (
     (re.compile(r"COPY /layer/([a-z-]+) "), r"\1"),
-    (re.compile(r"RUN .*SOURCE_DATE_EPOCH=.*apt-get "), "system"),
+    (re.compile(r"RUN .*: ([a-z]+); export SOURCE_DATE_EPOCH=.*apt-get "), r"\1"),
 )
 # Instructions that make no layer; every other makes one, if an empty one.
 _NO_LAYER = re.compile(

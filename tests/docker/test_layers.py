@@ -93,8 +93,8 @@ def test_layers_of_a_row_as_json(
     body = weighed(row)
     attributes = client.images.get(reports[row]["image"]).attrs
     assert [layer["digest"] for layer in body["layers"]] == attributes["RootFS"]["Layers"]
-    order = ["base", "system", "cuda", "metadata", "venv", "python"]
-    order += ["triton-nvidia", "triton", "torch-linalg", "torch-cuda", "torch", "audio", "probe", "other"]
+    order = ["base", "interpreter", "system", "cuda", "metadata", "venv", "python", "triton-nvidia", "triton"]
+    order += ["torch-linalg", "torch-cuda", "torch", "bytecode", "audio", "probe", "other"]
     assert [layer["name"] for layer in body["layers"]] == order
     assert body["size"] == sum(layer["size"] for layer in body["layers"]) == attributes["Size"]
     listed = {name for packages in body["wheels"].values() for name in packages}

@@ -26,7 +26,9 @@ BASE = Layer("base", "sha256:" + "b" * 64, 80_000_000)
 HOSTILE = "\x1b[2J\x1b]0;owned\x07evil\u202e"
 
 # As the engine gives it: the newest entry first, sizes in bytes. WORKDIR makes a layer, an empty one; ENV makes none.
-SYSTEM = 'RUN |1 A=b /bin/bash -euo pipefail -c export SOURCE_DATE_EPOCH=1;  && apt-get install -y "x" # buildkit'
+SYSTEM = (
+    'RUN |1 A=b /bin/bash -euo pipefail -c : system; export SOURCE_DATE_EPOCH=1;  && apt-get install -y "x" # buildkit'
+)
 HISTORY: list[tuple[str | None, int]] = [
     ('CMD ["python"]', 0),
     ("WORKDIR /home/torchpair", 0),

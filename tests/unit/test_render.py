@@ -100,7 +100,8 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     spec = spec_of(file, committed)
     found = stages(parse(file.read_text(encoding="utf-8")))
     wheels = ["cuda", "metadata", "python", "triton", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
-    assert [*found] == ["", "base", "tools", "venv", *wheels, "probe", "kept", "bytecode", "image"]
+    first = ["interpreter"] if spec.python_from == "distro" else []
+    assert [*found] == ["", *first, "base", "tools", "venv", *wheels, "probe", "kept", "bytecode", "image"]
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
     assert all(copy.startswith("--link ") for copy in copies)
     order = [(w, w) for w in ("cuda", "metadata") if w in wheels] + [("venv", "venv")]
@@ -156,14 +157,17 @@ def test_packages_of_the_distribution_one_a_line_and_sorted(file: Path, committe
     text = file.read_text(encoding="utf-8")
     lists = re.findall(r"apt-get install -y --no-install-recommends \\\n((?:      .*\n)+)", text)
     from_distro = spec_of(file, committed).python_from == "distro"
-    assert len(lists) == (3 if from_distro else 2), "base, tools, and Python for venv"
+    assert len(lists) == (4 if from_distro else 3), "interpreter, base, and both of tools"
     for block in lists:
         lines = [line.strip() for line in block.splitlines() if not line.lstrip().startswith("#")]
         names = [line.removesuffix("\\").strip() for line in lines]
         assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in names), names
         assert names == sorted(set(names))
-    first = [line.strip(" \\") for line in lists[0].splitlines() if "#" not in line]
-    assert first == [package.name for package in spec_of(file, committed).apt]
+    own = "".join(lists[:-2])
+    assert sorted(line.strip(" \\") for line in own.splitlines() if "#" not in line) == [
+        package.name for package in spec_of(file, committed).apt
+    ]
+    assert lists[-2].split() == ["#", "unpacks", "wheels", "python3", "\\"]
 
 
 @each_file
@@ -402,7 +406,8 @@ def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, ship
     wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
     text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
     found = stages(parse(text))
-    assert [*found] == ["", "base", "tools", "venv", "torch", "probe", "kept", "bytecode", "image"]
+    given = ["interpreter", "base", "tools", "venv", "torch", "probe", "kept", "bytecode", "image"]
+    assert [*found] == ["", *given]
     assert "nvidia" not in "".join(i.rest for i in found["venv"])
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
     assert copies == [f"--link --from={name} /layer/{name} /" for name in ("venv", "torch", "bytecode", "probe")]
