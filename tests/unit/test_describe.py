@@ -55,6 +55,12 @@ def test_a_missing_blob(fake: Fake) -> None:
     assert "1 of its 2 layers are missing in the registry" in left_out(fake)
 
 
+def test_a_blob_that_is_not_there_in_full(fake: Fake) -> None:
+    put(fake, SPEC)
+    fake.blobs[sha256(b"two")] = b"tw"
+    assert "1 of its 2 layers are missing" in left_out(fake)
+
+
 def test_a_missing_configuration(fake: Fake) -> None:
     manifest = put(fake, SPEC)
     del fake.blobs[json.loads(manifest.body)["config"]["digest"]]

@@ -56,7 +56,7 @@ def publishing(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pub
     def do(*rows: Candidate, **more: Any) -> publish.Outcome:
         registry = fake.registry()
 
-        def pushed(engine: Engine, image_id: str, where: Repository, tag: str) -> Sent:
+        def pushed(engine: Engine, image_id: str, where: Repository, tag: str, say: Any) -> Sent:
             (candidate,) = [one for one in rows if one.local.id == image_id]
             config = _config(candidate.spec, candidate.report.started)
             sent = [data for data in (b"one", b"two", config) if registry.put_blob(data)]
@@ -253,6 +253,16 @@ def test_what_the_engine_says_of_a_push(words: str, kind: type[RegistryError], w
     with pytest.raises(kind, match=what) as caught:
         push.heard([{"status": "Preparing", "id": "a"}, {"error": words}], WHERE)
     assert type(caught.value) is kind and words in str(caught.value)
+
+
+def test_a_long_push_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "EVERY", 0.0)
+    told: list[tuple[int, int]] = []
+    lines = [
+        {"id": name, "progressDetail": {"current": at, "total": 10}} for name, at in (("a", 4), ("b", 2), ("a", 12))
+    ]
+    assert list(push.watched(lines, lambda done, total: told.append((done, total)))) == lines
+    assert told == [(4, 10), (6, 20), (12, 20)]
 
 
 def test_what_was_sent() -> None:
