@@ -88,6 +88,16 @@ def test_a_report_of_another_image_that_is_listed_here(fake: Fake) -> None:
     assert "no report is there" in left_out(fake)
 
 
+def test_a_report_whose_subject_is_another_manifest(fake: Fake) -> None:
+    """Of the same image, as its id says; yet what was signed and sent with it is another manifest."""
+    good = put(fake, SPEC)
+    index = fake.tags.pop(good.digest.replace(":", "-"))
+    body = good.body + b"\n"
+    fake.manifests[sha256(body)] = (good.media_type, body)
+    fake.tags = {SPEC.tag: sha256(body), sha256(body).replace(":", "-"): index}
+    assert "no report is there" in left_out(fake)
+
+
 def test_a_label_that_lies(fake: Fake) -> None:
     put(fake, SPEC, said={"torchpair.cuda": "12.4"})
     assert "torchpair.cuda says 12.4, the running image 12.8" in left_out(fake)

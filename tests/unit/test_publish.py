@@ -187,6 +187,30 @@ def test_the_registry_has_another_image_than_the_engine(
     assert not any(tags.is_users(tag) for tag in fake.tags)
 
 
+def test_the_registry_lost_a_layer_on_the_way(
+    fake: Fake, publishing: Callable[..., publish.Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fake.registry().__class__.put_manifest
+
+    def loses(registry: Any, reference: str, manifest: Any) -> bool:
+        fake.blobs.pop(sha256(b"two"), None)
+        return real(registry, reference, manifest)
+
+    monkeypatch.setattr(publish.Registry, "put_manifest", loses)
+    with pytest.raises(RegistryError, match="1 layers are missing in the registry after the push"):
+        publishing(row(spec()))
+    assert not any(tags.is_users(tag) for tag in fake.tags)
+
+
+def test_the_report_was_lost_and_the_image_is_the_same(fake: Fake, publishing: Callable[..., publish.Outcome]) -> None:
+    publishing(row(spec()))
+    del fake.tags[fake.tags["latest"].replace(":", "-")]
+    assert describe.read(fake.registry()).catalog.images == ()
+    assert publishing(row(spec())).moves == ()
+    whole(fake)
+    assert len(describe.read(fake.registry()).catalog.images) == 1
+
+
 @pytest.fixture
 def cosign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """A cosign that writes down what it was called with, and then does as told."""
