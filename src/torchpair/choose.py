@@ -175,7 +175,7 @@ def obstacles(image: Published, there: Machine, wish: Wish, facts: Facts) -> tup
         elif not compat.serves(image.sm, card.sm, image.cuda, facts):
             found.append(Obstacle("card", f"has no code for the {card}", card=card))
     needed = search.driver_needed(image, wish.sm, facts)
-    if not search.driver_does(wish, image, facts):
+    if not any(one.card for one in found) and not search.driver_does(wish, image, facts):
         found.append(Obstacle("driver", f"needs driver {needed} or newer", driver=needed))
     return tuple(found)
 
@@ -192,8 +192,8 @@ def _why(image: Published, there: Machine, wish: Wish, facts: Facts) -> tuple[st
     elif image.cuda != "cpu":
         out += [_code(image, card) for card in there.cards]
         out.append(_driver(image, there, wish, facts))
-    tried = "on a GPU too" if image.gpu_checked else f"not on a GPU ({image.skipped_gpu} checks not run)"
-    out.append(f"healthy on {image.checked[:10]}: {image.passed} checks passed, {tried}")
+    tried = ", on a GPU too" if image.gpu_checked else f", not on a GPU ({image.skipped_gpu} checks not run)"
+    out.append(f"healthy on {image.checked[:10]}: {image.passed} checks passed{'' if image.cuda == 'cpu' else tried}")
     return tuple(out)
 
 
@@ -248,8 +248,8 @@ def _instead(
     for image, against in by_wish[:1]:
         add(image, f"another {' and '.join(_WISHES[str(one.wish)] for one in against)}")
     if not found:
-        for image, against in only("wish", "driver")[:1]:
-            driver = next(str(one.driver) for one in against if one.driver)
+        for image, against in sorted(only("wish", "driver"), key=lambda pair: Version(_driver_of(pair[1])))[:1]:
+            driver = _driver_of(against)
             wishes = " and ".join(_WISHES[str(one.wish)] for one in against if one.wish)
             add(image, f"another {wishes}, and driver {driver} or newer")
     if len(there.cards) > 1 and any(one.card for _, against in refused for one in against):
@@ -261,6 +261,10 @@ def _instead(
     for image, _ in idle[:1]:
         add(image, "on the CPU (--cuda cpu)")
     return tuple(found)
+
+
+def _driver_of(against: Sequence[Obstacle]) -> str:
+    return next((one.driver for one in against if one.driver), "0")
 
 
 _WISHES = {"torch": "torch", "cuda": "CUDA", "python": "Python", "profile": "use"}

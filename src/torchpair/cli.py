@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__, cli_doctor, cli_know
+from torchpair import __version__, cli_choose, cli_doctor, cli_know
 from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
@@ -446,7 +446,10 @@ def plan(file: Path) -> None:
     click.echo(f"docker-bake.json is up to date; {path} packed (sha256 {digest[:12]}).")
 
 
-for command in (cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts):
+for command in (
+    cli_choose.choose, cli_choose.pull, cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve,
+    cli_know.facts,
+):  # fmt: skip
     cli.add_command(command)
 
 if __name__ == "__main__":

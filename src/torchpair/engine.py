@@ -195,8 +195,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 # ---- finding ----------------------------------------------------------------------------------------------------
 
 
-def find() -> Engine | None:
+def find(builds: bool = True) -> Engine | None:
     """The engine that DOCKER_HOST, the docker CLI's context or the standard socket names; None when none answers.
+
+    builds: buildx is needed too; to pull and run takes none.
 
     Raises EngineError when an engine that the user named does not answer, or when it is too old or without buildx.
     """
@@ -219,7 +221,7 @@ def find() -> Engine | None:
     if why := too_old(version):
         remedy = f"install Docker {OLDEST_MAJOR} or newer ({INSTALL_PAGE})"
         raise EngineError("the Docker engine is too old", where=host, why=why, remedy=remedy)
-    return Engine(host, str(version["Version"]), _cli(), _buildx())
+    return Engine(host, str(version["Version"]), _cli(), _buildx() if builds else ())
 
 
 def _where() -> tuple[str, str | None]:
