@@ -103,13 +103,21 @@ def named(history: Sequence[Mapping[str, Any]], digests: Sequence[str]) -> tuple
         steps = [entry for entry in reversed(history) if int(entry.get("Size") or 0) > 0]
     if len(steps) != len(digests):
         return tuple(Layer("?", digest, 0) for digest in digests)
-    layers, below = [], True
-    for step, digest in zip(steps, digests, strict=True):
-        words = str(step.get("CreatedBy") or "")
+    names = step_names([str(step.get("CreatedBy") or "") for step in steps])
+    return tuple(
+        Layer(name, digest, int(step.get("Size") or 0))
+        for name, step, digest in zip(names, steps, digests, strict=True)
+    )
+
+
+def step_names(steps: Sequence[str]) -> list[str]:
+    """What lies in each layer, by the commands that made them, lowest first. Pure."""
+    names: list[str] = []
+    for words in steps:
         found = next((match.expand(name) for step_of, name in _STEPS if (match := step_of.search(words))), None)
-        below = below and found is None
-        layers.append(Layer(found or ("base" if below else "other"), digest, int(step.get("Size") or 0)))
-    return tuple(layers)
+        below = all(name == "base" for name in names)
+        names.append(found or ("base" if below else "other"))
+    return names
 
 
 def pulled(layers: Sequence[Layer], present: Iterable[Layer]) -> tuple[Layer, ...]:
