@@ -66,12 +66,17 @@ def catalog(where: str) -> Catalog:
         request = urllib.request.Request(where, headers={"User-Agent": "torchpair", "Accept": "application/json"})
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             text = answer.read(catalogs.MAX_BYTES + 1)
+            whole = int(answer.headers.get("Content-Length") or len(text))
     except urllib.error.HTTPError as error:
         raise PullError(f"the server answers {error.code} for the catalog", where=shown) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = " ".join(str(getattr(error, "reason", error)).split())[:200]
         remedy = "look at the network, or take a catalog.json from a file"
         raise PullError("the catalog cannot be reached", where=shown, why=why, remedy=remedy) from error
+    if len(text) < min(whole, catalogs.MAX_BYTES):
+        raise PullError(
+            "the catalog was cut short", where=shown, why=f"{len(text)} of {whole} bytes", remedy="try again"
+        )
     return catalogs.parse(text, shown)
 
 
