@@ -201,7 +201,7 @@ def _code(image: Published, card: Card) -> str:
     machine_code = tuple(sm for sm in image.sm if not sm.endswith("+PTX"))
     exact = tuple(sm.removesuffix("+PTX") for sm in image.sm)
     if card.sm in exact:
-        return f"{card}: has machine code for it"
+        return f"{card}: has code for it"
     if compat.covers(machine_code or exact, card.sm) or compat.covers(exact, card.sm):
         return f"{card}: machine code of its generation serves it"
     return f"{card}: from PTX, which the driver compiles when it is first used"

@@ -24,6 +24,7 @@ from torchpair.catalog import Catalog, Published
 from torchpair.command import found, run
 from torchpair.engine import Engine
 from torchpair.errors import EXIT_BUILD_FAILED, CommandError, TorchpairError
+from torchpair.truth import OPTIONAL
 
 SECONDS = 60.0
 PULL_SECONDS = 3600  # without a word from the engine
@@ -215,6 +216,7 @@ def compare(attributes: Mapping[str, Any], offer: Catalog, image: Published) -> 
         **{
             name: (getattr(image, name) or "none", labels.get(f"torchpair.{name}"))
             for name in ("torch", "torchaudio", "torchcodec", "cuda", "python", "base")
+            if name not in OPTIONAL or f"torchpair.{name}" in labels  # what was compiled has none
         },
     }
     wrong = [f"{name}: catalog {a}, image {b}" for name, (a, b) in said.items() if a != b]

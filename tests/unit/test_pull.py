@@ -117,7 +117,7 @@ def test_a_tag_that_moved_on_is_no_error_and_another_image_is() -> None:
         ({"RepoDigests": [REFERENCE.replace(IMAGE.digest, "sha256:" + "2" * 64)]}, "another digest"),
         ({"RepoDigests": None}, "another digest"),
         ({"Config": {"Labels": {**LABELS, "torchpair.torch": "2.7.1"}}}, "torch: catalog 2.8.0, image 2.7.1"),
-        ({"Config": {"Labels": None}}, "torch: catalog 2.8.0, image None"),
+        ({"Config": {"Labels": None}}, "cuda: catalog 12.8, image None"),
         ({"Architecture": "arm64"}, "platform: catalog linux/amd64, image linux/arm64"),
     ],
 )
