@@ -115,7 +115,7 @@ class Catalog:
             "schema": SCHEMA,
             "repository": self.repository,
             "generated": self.generated,
-            "images": [{**asdict(image), "tags": sorted(image.tags)} for image in images],
+            "images": [plain(image) for image in images],
         }
 
     def text(self) -> str:
@@ -141,7 +141,7 @@ def from_json(obj: object, where: str = "catalog.json") -> Catalog:
     if body["schema"] != SCHEMA:
         raise _bad(f"{where}.schema", f"is {_brief(body['schema'])}, not {SCHEMA}")
     images = tuple(
-        _published(item, f"{where}.images[{index}]")
+        published(item, f"{where}.images[{index}]")
         for index, item in enumerate(_list(body["images"], f"{where}.images", MAX_IMAGES))
     )
     for what, values in (("digest", [i.digest for i in images]), ("tag", [t for i in images for t in i.tags])):
@@ -157,7 +157,18 @@ def from_json(obj: object, where: str = "catalog.json") -> Catalog:
     )
 
 
-def _published(obj: object, where: str) -> Published:
+def plain(image: Published) -> dict[str, Any]:
+    """An image as plain JSON values."""
+    return {**asdict(image), "tags": sorted(image.tags)}
+
+
+def is_digest(obj: object) -> bool:
+    """Whether something is a digest as a catalog has it: sha256."""
+    return isinstance(obj, str) and bool(_DIGEST.fullmatch(obj))
+
+
+def published(obj: object, where: str) -> Published:
+    """One image in a JSON value. Raises TorchpairError."""
     body = _object(obj, where, tuple(field.name for field in fields(Published)))
     image = Published(
         row=_like(body, "row", where, _ROW),

@@ -138,7 +138,7 @@ def choose(catalog: Catalog, there: Machine, wish: Wish, facts: Facts) -> Answer
     """What to pull. wish: python, cuda, torch and profile count; cards and driver are the machine's."""
     wish = replace(wish, sm=tuple(card.sm for card in there.cards), driver=there.driver, arch=there.arch)
     found = [(image, obstacles(image, there, wish, facts)) for image in catalog.images]
-    newest = sorted((image for image, against in found if not against), key=lambda image: _order(image, there, wish))
+    newest = sorted((image for image, against in found if not against), key=lambda image: order(image, there, wish))
     refused = tuple((image, against) for image, against in found if against)
     fitting = tuple(
         Choice(image, search.driver_needed(image, wish.sm, facts), _why(image, there, wish, facts)) for image in newest
@@ -147,7 +147,7 @@ def choose(catalog: Catalog, there: Machine, wish: Wish, facts: Facts) -> Answer
     return Answer(catalog, there, wish, fitting, instead, refused)
 
 
-def _order(image: Published, there: Machine, wish: Wish) -> tuple[object, ...]:
+def order(image: Published, there: Machine, wish: Wish) -> tuple[object, ...]:
     """Without a GPU a CPU build is the better one: it lacks what could not be used. Ties: as the catalog has them."""
     idle = not there.gpu and image.cuda != "cpu"
     return (idle, *search.preference(wish.profile, image), not image.gpu_checked)

@@ -1,4 +1,4 @@
-"""The commands for those who pull: choose, pull."""
+"""The commands for those who pull: choose, pull, page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 ARCHES = {"amd64": "x86_64", "arm64": "aarch64"}
 options = (
     click.option(
-        "--catalog", "where", metavar="FILE|URL", envvar="TORCHPAIR_CATALOG", required=True,
-        help="The catalog.json of what was published.",
+        "--catalog", "where", metavar="FILE|URL|REGISTRY", envvar="TORCHPAIR_CATALOG", required=True,
+        help="The catalog.json of what was published, or HOST/PATH of a registry, which is then read.",
     ),
     click.option(
         "--gpu", "gpus", multiple=True,
@@ -63,7 +64,7 @@ def _answer(
                 kind(value)
         except ValueError:
             raise TorchpairError(f"{option} {value!r} is not allowed", remedy=f"write {kind.allowed}") from None
-    offer = pulls.catalog(where)
+    offer = pulls.catalog(where, _aside)
     # Asked only where the command line leaves something open.
     host = Host() if (gpus and driver) or chosen.NONE in gpus else hosts.look()
     here = platform.machine().lower()
@@ -88,6 +89,10 @@ def choose(as_json: bool, **asked: Any) -> None:
     sys.exit(EXIT_OK if answer.best else EXIT_USAGE)
 
 
+def _aside(line: str) -> None:
+    click.echo(_shown([line]), err=True)
+
+
 def _shown(lines: list[str]) -> str:
     """Words with a catalog's and a user's own in them: a terminal must only show them."""
     from torchpair.errors import visible
@@ -98,20 +103,23 @@ def _shown(lines: list[str]) -> str:
 @click.command()
 @_options
 @click.option("--key", metavar="FILE", help="cosign's public key: no pull without a signature of it.")
+@click.option("--identity", metavar="REGEXP", help="Instead of a key: the identity that signed, such as a workflow's.")
+@click.option("--issuer", metavar="URL", help="Who vouches for the identity; by default GitHub Actions.")
 @click.option(
     "--check", "checked", type=click.Choice(["off", "quick", "full"]), default="off", show_default=True,
     help="Run the health check in the pulled image.",
 )  # fmt: skip
-def pull(key: str | None, checked: str, **asked: Any) -> None:
+def pull(key: str | None, identity: str | None, issuer: str | None, checked: str, **asked: Any) -> None:
     """Choose, pull by digest, compare with the catalog, and tag. Ends with 2, nothing pulled, when no image runs here.
 
-    Verifies a signature where cosign is installed and --key names whose.
+    Verifies the signature where cosign is installed, and --key or --identity names whose; else it says that it did not.
     """
     from torchpair import choose as chosen
     from torchpair import engine as engines
     from torchpair import facts as facts_data
     from torchpair import pull as pulls
 
+    signer = pulls.Signer(key, identity, issuer or pulls.GITHUB)
     answer = _answer(**asked)
     best = answer.best
     if best is None:
@@ -121,7 +129,7 @@ def pull(key: str | None, checked: str, **asked: Any) -> None:
     if engine is None:
         raise EngineError("no Docker engine answers", remedy=f"install Docker ({engines.INSTALL_PAGE}) and start it")
     click.echo(_shown([f"{best.image.tag} for {answer.machine}", *best.why]))
-    done = pulls.pull(engine, answer.catalog, best.image, lambda line: click.echo(_shown([line])), key)
+    done = pulls.pull(engine, answer.catalog, best.image, lambda line: click.echo(_shown([line])), signer)
     brought = "" if done.size is None else f", {done.size / 1e9:.2f} GB pulled of {best.image.size / 1e9:.2f}"
     click.echo(_shown([f"{done.tagged}: digest as in the catalog{brought}", done.signature]))
     if checked != "off":
@@ -146,3 +154,19 @@ def _check(engine: Any, reference: str, quick: bool) -> int:
     console().print(present.checks_table(report))
     console().print(present.table([present.outcome(report, None)]))
     return {"healthy": EXIT_OK, "unhealthy": EXIT_UNHEALTHY}.get(report.verdict, EXIT_INCONCLUSIVE)
+
+
+@click.command()
+@options[0]
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=Path("catalog.html"),
+    show_default=True, help="Where to write it.")  # fmt: skip
+def page(where: str, output: Path) -> None:
+    """Write the catalog's page: one HTML file to choose an image on, for a web server or to be opened as a file."""
+    from torchpair import facts as facts_data
+    from torchpair import pull as pulls
+    from torchpair import shelf
+    from torchpair.report import write_whole
+
+    offer = pulls.catalog(where, _aside)
+    write_whole(output, shelf.html(offer, facts_data.load()))
+    click.echo(f"{output}: {len(offer.images)} images.")

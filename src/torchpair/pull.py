@@ -19,17 +19,20 @@ import requests.exceptions
 from docker import DockerClient
 
 from torchpair import catalog as catalogs
-from torchpair import choose
+from torchpair import choose, describe, wire
 from torchpair.catalog import Catalog, Published
 from torchpair.command import found, run
 from torchpair.engine import Engine
 from torchpair.errors import EXIT_BUILD_FAILED, CommandError, TorchpairError
+from torchpair.registry import Registry
 from torchpair.truth import OPTIONAL
 
 SECONDS = 60.0
 PULL_SECONDS = 3600  # without a word from the engine
 # Compressed and unpacked lie on the disk side by side while a layer is unpacked, and unpacked is about twice as much.
 TIMES = 3
+# Who vouches for a job of GitHub Actions: https://docs.sigstore.dev/cosign/verifying/verify/
+GITHUB = "https://token.actions.githubusercontent.com"
 Say = Callable[[str], None]
 
 
@@ -37,6 +40,27 @@ class PullError(TorchpairError):
     """An image could not be had, or is not the one that the catalog promises."""
 
     exit_code = EXIT_BUILD_FAILED
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose signature is asked for: a key's, or an identity's that an issuer of tokens vouches for (a CI's)."""
+
+    key: str | None = None
+    identity: str | None = None
+    issuer: str = GITHUB
+
+    @property
+    def asked(self) -> list[str]:
+        """What cosign is asked; [] when nobody was named."""
+        if self.key:
+            return ["--key", self.key]
+        if self.identity:
+            return ["--certificate-identity-regexp", self.identity, "--certificate-oidc-issuer", self.issuer]
+        return []
+
+
+NOBODY = Signer()
 
 
 @dataclass(frozen=True)
@@ -56,10 +80,17 @@ class Pulled:
 # ---- the catalog --------------------------------------------------------------------------------------------------
 
 
-def catalog(where: str) -> Catalog:
-    """The catalog of a file or of an http(s) address. Raises TorchpairError."""
+def catalog(where: str, say: Say = lambda line: None) -> Catalog:
+    """The catalog of a file, of an http(s) address, or made from what a registry holds. Raises TorchpairError."""
     if "://" not in where:
-        return _from_file(Path(where))
+        path = Path(where)
+        # A registry has a host: with a dot or a port, and never with a slash before it.
+        if path.exists() or path.suffix == ".json" or not re.match(r"[^/]+[.:][^/]+(/|$)|localhost(/|$)", where):
+            return _from_file(path)
+        held = describe.read(Registry(wire.repository(where), say=say))
+        for line in held.left_out:
+            say(f"left out: {line}")
+        return held.catalog
     shown = visible_address(where)
     if not where.startswith(("https://", "http://")):
         raise TorchpairError("only http and https are asked", where=shown, remedy="--catalog with a file or an address")
@@ -105,8 +136,8 @@ def visible_address(where: str) -> str:
 # ---- the image ----------------------------------------------------------------------------------------------------
 
 
-def pull(engine: Engine, offer: Catalog, image: Published, say: Say, key: str | None = None) -> Pulled:
-    """Pull by digest, compare with the catalog, and give the image its tag. key: of cosign. Raises PullError.
+def pull(engine: Engine, offer: Catalog, image: Published, say: Say, signer: Signer = NOBODY) -> Pulled:
+    """Pull by digest, compare with the catalog, and give the image its tag. Raises PullError.
 
     An image that is not the one that the catalog promises gets no tag.
     """
@@ -114,7 +145,7 @@ def pull(engine: Engine, offer: Catalog, image: Published, say: Say, key: str | 
     try:
         with closing(engine.client(timeout=PULL_SECONDS)) as client:
             _same_there(client, offer, image, say)
-            signature = verified(reference, key)
+            signature = verified(reference, signer)
             _room(client, engine, image, say)
             say(f"pulling {reference}")
             size = _pull(client, offer, image, say)
@@ -151,19 +182,21 @@ def _same_there(client: DockerClient, offer: Catalog, image: Published, say: Say
     )
 
 
-def verified(reference: str, key: str | None) -> str:
+def verified(reference: str, signer: Signer) -> str:
     """Ask cosign for the signature; what is known of it. Raises PullError where one was asked for and does not hold."""
     if not found("cosign"):
-        if key:
-            raise PullError("cosign is not installed", why="--key asks for a signature", remedy="install cosign")
+        if signer.asked:
+            raise PullError("cosign is not installed", why="a signature was asked for", remedy="install cosign")
         return "signature not verified: cosign is not installed"
-    if not key:
-        return "signature not verified: no --key was given"
+    if not signer.asked:
+        return "signature not verified: neither --key nor --identity says whose"
+    local = wire.repository(reference.partition("@")[0]).loopback
+    plain = ["--allow-http-registry", "--allow-insecure-registry"] if local else []
     try:
-        run(["cosign", "verify", "--key", key, reference], timeout=300)
+        run(["cosign", "verify", *signer.asked, *plain, reference], timeout=300)
     except CommandError as error:
-        raise PullError("no signature of this key holds", where=reference, why=error.why) from error
-    return f"signature holds: {key}"
+        raise PullError("no signature of this signer holds", where=reference, why=error.why) from error
+    return f"signature holds: {signer.key or signer.identity}"
 
 
 def _room(client: DockerClient, engine: Engine, image: Published, say: Say) -> None:

@@ -57,6 +57,7 @@ class Registry:
     ) -> None:
         self.where = where
         self.say = say
+        self.waits = tuple(waits)
         self._wire = Wire(where, insecure=insecure, say=say, waits=waits)
 
     def answers(self) -> None:

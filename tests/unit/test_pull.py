@@ -87,7 +87,7 @@ def event(index: int, status: str) -> dict[str, Any]:
 
 def do(fake: Fake, key: str | None = None, image: Published = IMAGE) -> tuple[pull.Pulled, list[str]]:
     said: list[str] = []
-    return pull.pull(fake, WIDE, image, said.append, key), said  # type: ignore[arg-type]
+    return pull.pull(fake, WIDE, image, said.append, pull.Signer(key)), said  # type: ignore[arg-type]
 
 
 def test_it_pulls_by_digest_compares_and_tags() -> None:
@@ -183,12 +183,18 @@ def cosign(folder: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Path:
 
 def test_the_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = cosign(tmp_path, monkeypatch, 0)
-    assert "no --key" in do(Fake())[0].signature and not called.exists()
+    assert "neither --key" in do(Fake())[0].signature and not called.exists()
     assert do(Fake(), "our.pub")[0].signature == "signature holds: our.pub"
     assert called.read_text().strip() == f"verify --key our.pub {REFERENCE}"
+    named = pull.Signer(identity="^https://github.com/team/")
+    assert pull.verified("127.0.0.1:5000/torchpair@sha256:1", named) == "signature holds: ^https://github.com/team/"
+    assert called.read_text().splitlines()[-1] == (
+        "verify --certificate-identity-regexp ^https://github.com/team/ --certificate-oidc-issuer "
+        f"{pull.GITHUB} --allow-http-registry --allow-insecure-registry 127.0.0.1:5000/torchpair@sha256:1"
+    )
     cosign(tmp_path, monkeypatch, 1)
     fake = Fake()
-    with pytest.raises(pull.PullError, match="no signature of this key holds") as refused:
+    with pytest.raises(pull.PullError, match="no signature of this signer holds") as refused:
         do(fake, "our.pub")
     assert "no matching signatures" in str(refused.value) and not fake.pulled
 
