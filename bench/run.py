@@ -1,7 +1,7 @@
 """`make bench`: speed and size as ratios against what one would do otherwise, measured side by side in one run.
 
 Writes bench/results.json ({"measures": [{"id", "ours", "other", "ratio", "unit", "runs", ...}]}), results.md and
-results.svg. `python bench/run.py images` or `... quick` runs a part and keeps the other part's figures.
+results.svg. `python bench/run.py images` (or quick, shards) runs a part and keeps the others' figures.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import images
+import shards
 import show
 
 from torchpair import facts as facts_data
@@ -33,6 +34,7 @@ RESULTS = ROOT / "bench" / "results.json"
 TORCHPAIR = [sys.executable, "-m", "torchpair.cli"]
 ROW = "torch2.8.0-cu128-py311"
 RUNS = 5
+PARTS = {"images", "quick", "shards"}
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -121,18 +123,21 @@ def quick() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    wanted = set(sys.argv[1:]) or {"images", "quick"}
-    if wanted - {"images", "quick"}:
-        sys.exit("usage: python bench/run.py [images] [quick]")
-    engine, base = images.engine_and_base(print)
+    wanted = set(sys.argv[1:]) or PARTS
+    if wanted - PARTS:
+        sys.exit("usage: python bench/run.py [images] [quick] [shards]")
     measures: list[dict[str, Any]] = []
+    if "shards" in wanted:
+        measures += shards.run()
+    if wanted - {"shards"}:
+        engine, base = images.engine_and_base(print)
     if "quick" in wanted:
         measures += quick()
     if "images" in wanted:
         measures += images.run(engine, base, print)
     fresh = {m["id"] for m in measures}
     old = json.loads(RESULTS.read_text(encoding="utf-8"))["measures"] if RESULTS.exists() else []
-    measures += [m for m in old if m["id"] not in fresh and len(wanted) == 1]
+    measures += [m for m in old if m["id"] not in fresh and wanted != PARTS]
     measures.sort(key=lambda m: str(m["id"]))
     RESULTS.write_text(json.dumps({"measures": measures}, indent=1) + "\n", encoding="utf-8")
     RESULTS.with_suffix(".md").write_text(show.table(measures), encoding="utf-8")
