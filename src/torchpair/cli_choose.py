@@ -130,7 +130,7 @@ def pull(key: str | None, identity: str | None, issuer: str | None, checked: str
         raise EngineError("no Docker engine answers", remedy=f"install Docker ({engines.INSTALL_PAGE}) and start it")
     click.echo(_shown([f"{best.image.tag} for {answer.machine}", *best.why]))
     done = pulls.pull(engine, answer.catalog, best.image, lambda line: click.echo(_shown([line])), signer)
-    brought = "" if done.size is None else f", {done.size / 1e9:.2f} GB pulled of {best.image.size / 1e9:.2f}"
+    brought = "" if done.size is None else f"; {done.size:,} of {best.image.size:,} bytes pulled"
     click.echo(_shown([f"{done.tagged}: digest as in the catalog{brought}", done.signature]))
     if checked != "off":
         sys.exit(_check(engine, done.tagged, checked == "quick"))
