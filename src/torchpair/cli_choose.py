@@ -17,6 +17,7 @@ from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EXIT_US
 if TYPE_CHECKING:
     from torchpair.choose import Answer
 
+TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 ARCHES = {"amd64": "x86_64", "arm64": "aarch64"}
 options = (
     click.option(
@@ -114,6 +115,7 @@ def pull(key: str | None, identity: str | None, issuer: str | None, checked: str
 
     Verifies the signature where cosign is installed, and --key or --identity names whose; else it says that it did not.
     """
+    from torchpair import check as checks
     from torchpair import choose as chosen
     from torchpair import engine as engines
     from torchpair import facts as facts_data
@@ -132,6 +134,11 @@ def pull(key: str | None, identity: str | None, issuer: str | None, checked: str
     done = pulls.pull(engine, answer.catalog, best.image, lambda line: click.echo(_shown([line])), signer)
     brought = "" if done.size is None else f"; {done.size:,} of {best.image.size:,} bytes pulled"
     click.echo(_shown([f"{done.tagged}: digest as in the catalog{brought}", done.signature]))
+    if answer.machine.gpu and not checks.gpu_request(engine)[0]:
+        click.echo(
+            "This engine hands no GPU to a container: it has neither the NVIDIA runtime nor NVIDIA's CDI devices.\n"
+            f"  try: {TOOLKIT}"
+        )
     if checked != "off":
         sys.exit(_check(engine, done.tagged, checked == "quick"))
 

@@ -311,6 +311,29 @@ def test_what_is_not_allowed(file: Path, arguments: list[str], word: str) -> Non
     assert word in done.err
 
 
+def smi(folder: Path, monkeypatch: pytest.MonkeyPatch, said: str, code: int = 0) -> None:
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\ncat <<'SAID'\n{said}\nSAID\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_it_asks_nvidia_smi(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = "NVIDIA GeForce RTX 5090, 12.0, 570.124.06\nTesla T4, 7.5, 570.124.06"
+    smi(tmp_path, monkeypatch, two)
+    done = run("choose", "--catalog", file, "--json")
+    said = json.loads(done.out)
+    assert done.code == 0 and said["best"]["cuda"] == "12.8"
+    assert [gpu["sm"] for gpu in said["machine"]["gpus"]] == ["12.0", "7.5"]
+    assert json.loads(run("choose", "--catalog", file, "--json", "--driver", "580").out)["best"]["cuda"] == "13.0"
+    # An old driver does not tell the compute capability: the name does.
+    smi(tmp_path, monkeypatch, "Tesla P100-PCIE-16GB, [N/A], 535.54.03")
+    assert json.loads(run("choose", "--catalog", file, "--json").out)["best"]["cuda"] == "12.6"
+    smi(tmp_path, monkeypatch, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 9)
+    done = run("choose", "--catalog", file)
+    assert done.code == 0 and "no GPU" in done.out and "nvidia-smi ended with 9" in done.out
+
+
 def test_a_catalog_that_is_none(tmp_path: Path) -> None:
     for text_of_it in ("{", "[]", '{"schema": "torchpair.catalog/2"}'):
         (tmp_path / "c.json").write_text(text_of_it)

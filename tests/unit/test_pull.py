@@ -280,6 +280,8 @@ def test_the_command(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine(monkeypatch, fake)
     done = run("pull", "--catalog", file, "--gpu", "RTX 5090", "--driver", "570")
     assert done.code == 0 and fake.tagged and "digest as in the catalog" in done.out
+    assert "hands no GPU to a container" in done.out
+    assert "hands no GPU" not in run("pull", "--catalog", file, "--gpu", "none").out
 
 
 def test_nothing_that_runs_is_refused_before_an_engine_is_asked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
