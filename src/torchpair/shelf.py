@@ -79,7 +79,10 @@ def _branches(facts: Facts) -> list[int]:
 
 
 def _axis(values: set[str]) -> list[str]:
-    return sorted(values, key=lambda text: Version("0") if text == "cpu" else Version(text), reverse=True)
+    def key(text: str) -> tuple[Version, bool]:  # "3.13t" is a Python, and no version
+        return Version("0" if text == "cpu" else text.removesuffix("t")), not text.endswith("t")
+
+    return sorted(values, key=key, reverse=True)
 
 
 def _grid(order: list[Published]) -> list[dict[str, Any]]:
