@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from cyclonedx.model import HashType, Property
+from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
@@ -98,7 +98,7 @@ def sbom(
     """
     image = Component(
         name=str(repository), version=tag, type=ComponentType.CONTAINER, bom_ref=subject.digest,
-        hashes=[HashType.from_composite_str(subject.digest)],
+        hashes=[_sha256(subject.digest.removeprefix("sha256:"))],
     )  # fmt: skip
     bom = Bom(serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"{repository}@{subject.digest}/{found.started}"))
     bom.metadata.timestamp = datetime.fromisoformat(found.started.replace("Z", "+00:00"))
@@ -117,11 +117,15 @@ def sbom(
     return (JsonV1Dot6(bom).output_as_string(indent=1) + "\n").encode()
 
 
+def _sha256(digits: str) -> HashType:
+    return HashType(alg=HashAlgorithm.SHA_256, content=digits)
+
+
 def _wheel(wheel: Locked) -> Component:
     return Component(
         name=wheel.name, version=wheel.version, bom_ref=f"pypi:{wheel.name}@{wheel.version}",
         purl=PackageURL("pypi", None, wheel.name, wheel.version),
-        hashes=[HashType.from_composite_str(f"sha256:{wheel.sha256}")],
+        hashes=[_sha256(wheel.sha256)],
         properties=[Property(name="torchpair:file", value=wheel.file)],
     )  # fmt: skip
 

@@ -53,7 +53,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Done:
-    """One row in the registry. sent: bytes of layers and artifacts that were not there before."""
+    """One row in the registry. sent: bytes of layers and artifacts that were not there before. signed: by cosign, now or
+    before."""
 
     image: Published
     sent: int
@@ -180,14 +181,16 @@ def _put(
     sent += sum(registry.put_blob(data) * len(data) for data in (artifacts.EMPTY, *(item.data for item in made)))
     new = [registry.attach(item.manifest) for item in made]
     say(f"{name}: report, lock, SBOM and provenance " + ("put beside it" if any(new) else "are there already"))
-    signed = signing and (any(new) or sent > 0 or not _signed(registry, image.manifest.digest))
-    if signed:
-        push.sign(where, image.manifest.digest, key, insecure)
+    if signing:
+        # The report too: whoever may write to the registry could put another one beside a signed image.
+        digests = [image.manifest.digest, *(item.manifest.digest for item in made)]
+        if pending := [digest for digest in digests if not _signed(registry, digest)]:
+            push.sign(where, pending, key, insecure)
     entry = truth.published(
         row.spec.tag, (), image.manifest.digest, image.platform, image.layers, row.local.labels, row.report,
         next(item.manifest.digest for item in made if item.kind == artifacts.REPORT),
     )  # fmt: skip
-    return Done(entry, sent, signed)
+    return Done(entry, sent, signing)
 
 
 def _there(registry: Registry, row: Candidate) -> Image | None:

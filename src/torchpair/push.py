@@ -6,7 +6,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -148,10 +148,17 @@ def unsigned(key: str | None, environment: Mapping[str, str] = os.environ) -> st
     return "cosign has no key (COSIGN_KEY, --key) and no identity of a CI"
 
 
-def sign(where: Repository, digest: str, key: str | None, insecure: bool) -> None:
-    """Sign an image by its digest with cosign. Raises TorchpairError."""
+def sign(where: Repository, digests: Sequence[str], key: str | None, insecure: bool) -> None:
+    """Sign an image, and what goes along with it, by their digests with cosign. Raises TorchpairError."""
     plain = ["--allow-http-registry", "--allow-insecure-registry"] if where.loopback or insecure else []
-    argv = ["cosign", "sign", "--yes", *(["--key", key] if key else []), *plain, f"{where}@{digest}"]
+    argv = [
+        "cosign",
+        "sign",
+        "--yes",
+        *(["--key", key] if key else []),
+        *plain,
+        *(f"{where}@{digest}" for digest in digests),
+    ]
     try:
         run(argv, timeout=SIGN_SECONDS)
     except TorchpairError as error:

@@ -19,6 +19,7 @@ from typing import Any
 
 from torchpair import render
 from torchpair import report as reports
+from torchpair.lock import Lock
 from torchpair.probe.select import PROFILES
 from torchpair.report import CheckResult, Report
 from torchpair.resolve import Spec
@@ -148,10 +149,8 @@ def build(
     return found[0]
 
 
-def made_up(workspace: Workspace, spec: Spec, image_id: str, started: str = "2026-11-21T12:00:00+00:00") -> Report:
+def made_up(lock: Lock, spec: Spec, image_id: str, started: str = "2026-11-21T12:00:00+00:00") -> Report:
     """A healthy report that nobody measured, of the right form: for tests of what is done with reports."""
-    lock = workspace.lock(spec)
-    assert lock
 
     def passed(name: str) -> CheckResult:
         # GPU checks did not run, as they do not where there is none.

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,18 @@ class Rows:
     workspace: Workspace
     specs: dict[str, Spec]
     client: DockerClient
+    made: set[str] = field(default_factory=set)
 
     def make(self, name: str, megabytes: float = 1, labels: dict[str, str] | None = None, **report: Any) -> Report:
         """Image and report of a row."""
         context = self.workspace.folder / "images" / name
         layers = {part: int(megabytes * MB / 2) for part in ("cuda", "torch")}
         image_id = build(self.specs[name], context, layers, labels)
+        self.made.add(image_id)
         shutil.rmtree(context)
-        made = replace(made_up(self.workspace, self.specs[name], image_id), **report)
+        lock = self.workspace.lock(self.specs[name])
+        assert lock
+        made = replace(made_up(lock, self.specs[name], image_id), **report)
         save(self.workspace, made)
         return made
 
@@ -90,9 +94,8 @@ def rows(engine: Engine, client: DockerClient, tmp_path: Path) -> Iterator[Rows]
         path.write_text(locks.text(name, Lock(locks.asked(spec), tuple(wheels))))
     made = Rows(workspace, specs, client)
     yield made
-    for spec in specs.values():
-        for image in client.images.list(spec.reference):
-            client.images.remove(image.id, force=True)
+    for image_id in made.made:
+        client.images.remove(image_id, force=True)
 
 
 def catalog(server: Server, *arguments: str) -> dict[str, Any]:
