@@ -97,7 +97,7 @@ def _entry(registry: Registry, digest: str, names: tuple[str, ...]) -> Published
         return None
     if tag not in names:
         raise _Unfit(f"its label says the tag {tag}, which does not point at it")
-    lost = [layer for layer in found.layers if not registry.has_blob(layer.digest)]
+    lost = [layer for layer in found.layers if not registry.has_blob(layer.digest, layer.size)]
     if lost:
         raise _Unfit(
             f"{len(lost)} of its {len(found.layers)} layers are missing in the registry ({lost[0].digest[:19]})"

@@ -53,8 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Done:
-    """One row in the registry. sent: bytes of layers and artifacts that were not there before. signed: by cosign, now or
-    before."""
+    """One row in the registry. sent: bytes of layers and artifacts that were not there before. signed: by cosign."""
 
     image: Published
     sent: int
@@ -171,7 +170,7 @@ def _put(
     sent = 0
     if image is None:
         say(f"{name}: pushing {row.report.size or 0:,} bytes (unpacked) to {where}")
-        once = partial(_push_once, registry, engine, row)
+        once = partial(_push_once, registry, engine, row, say)
         image, layers = retried(once, say, registry.waits[: PUSHES - 1])
         sent = sum(layer.size for layer in layers)
         say(f"{name}: {sent:,} bytes sent in {len(layers)} of {len(image.layers)} layers; {image.manifest.digest}")
@@ -203,16 +202,16 @@ def _there(registry: Registry, row: Candidate) -> Image | None:
             image = describe.image(registry, manifest)
         except describe.Unreadable:
             continue
-        if row.local.id in image.ids and all(registry.has_blob(layer.digest) for layer in image.layers):
+        if row.local.id in image.ids and all(registry.has_blob(layer.digest, layer.size) for layer in image.layers):
             return image
     return None
 
 
-def _push_once(registry: Registry, engine: Engine, row: Candidate) -> tuple[Image, list[Layer]]:
+def _push_once(registry: Registry, engine: Engine, row: Candidate, say: Say) -> tuple[Image, list[Layer]]:
     """Push and read back: the image in the registry, and its layers that were sent."""
     registry.answers()
     incoming = tags.incoming(row.spec.name)
-    sent = push.push(engine, row.local.id, registry.where, incoming)
+    sent = push.push(engine, row.local.id, registry.where, incoming, say)
     digest = sent.digest or registry.digest(incoming) or ""
     manifest = registry.manifest(digest) if digest else None
     if manifest is None:
@@ -225,7 +224,7 @@ def _push_once(registry: Registry, engine: Engine, row: Candidate) -> tuple[Imag
             "the registry has another image than the engine", where=str(registry.where),
             why=f"{image.config[:19]} there, {row.local.id[:19]} here",
         )  # fmt: skip
-    lost = [layer.digest for layer in image.layers if not registry.has_blob(layer.digest)]
+    lost = [layer.digest for layer in image.layers if not registry.has_blob(layer.digest, layer.size)]
     if lost:
         raise RegistryError(
             f"{len(lost)} layers are missing in the registry after the push", where=str(registry.where), why=lost[0]

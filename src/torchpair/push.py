@@ -6,9 +6,11 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import docker.errors
@@ -18,9 +20,11 @@ from torchpair.artifacts import Deb, debs
 from torchpair.command import found, run
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError, visible
-from torchpair.wire import AGAIN, RegistryError, Repository, Transient
+from torchpair.tags import INCOMING
+from torchpair.wire import AGAIN, RegistryError, Repository, Say, Transient
 
 SECONDS = 600  # between two words of the engine's
+EVERY = 10.0  # seconds between two words of ours
 STATUS = "/var/lib/dpkg/status"
 MAX_STATUS = 32 * 1024 * 1024
 SIGN_SECONDS = 300.0
@@ -71,19 +75,38 @@ def look(engine: Engine, reference: str) -> Local:
     )
 
 
-def push(engine: Engine, image_id: str, where: Repository, tag: str) -> Sent:
+def push(engine: Engine, image_id: str, where: Repository, tag: str, say: Say) -> Sent:
     """Send an image under one tag; the engine skips the layers that the repository has. Raises RegistryError."""
     name = f"{where}:{tag}"
     try:
         with closing(engine.client(timeout=SECONDS)) as client:
             client.api.tag(image_id, str(where), tag)
             try:
-                return heard(client.api.push(str(where), tag, stream=True, decode=True), where)
+                lines = client.api.push(str(where), tag, stream=True, decode=True)
+                return heard(watched(lines, partial(_tell, say, tag)), where)
             finally:
                 with suppress(docker.errors.DockerException, requests.exceptions.RequestException):
                     client.api.remove_image(name, noprune=True)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise EngineError(f"the engine does not push {name}", why=str(error)[:300]) from error
+
+
+def _tell(say: Say, tag: str, done: int, total: int) -> None:
+    say(f"{tag.removeprefix(INCOMING)}: {done / 1e9:.1f} of {total / 1e9:.1f} GB read")
+
+
+def watched(lines: Iterable[Mapping[str, Any]], tell: Callable[[int, int], None]) -> Iterator[Mapping[str, Any]]:
+    """The engine's words as they come; now and then, how many bytes (unpacked) of the layers begun are read."""
+    parts: dict[str, tuple[int, int]] = {}
+    told = time.monotonic()
+    for line in lines:
+        detail = line.get("progressDetail")
+        if isinstance(detail, dict) and detail.get("total"):
+            parts[str(line.get("id"))] = (int(detail.get("current", 0)), int(detail["total"]))
+            if time.monotonic() - told >= EVERY:
+                told = time.monotonic()
+                tell(sum(min(part) for part in parts.values()), sum(total for _, total in parts.values()))
+        yield line
 
 
 def heard(lines: Iterable[Mapping[str, Any]], where: Repository) -> Sent:

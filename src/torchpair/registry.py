@@ -103,8 +103,11 @@ class Registry:
         found = self.manifest(tag)
         return found.digest if found else None
 
-    def has_blob(self, digest: str) -> bool:
-        return self._wire.call("HEAD", f"blobs/{digest}", ok=(200, 404)).status == 200
+    def has_blob(self, digest: str, size: int | None = None) -> bool:
+        """Whether a blob is there; with a size (bytes), whether it is there in full, as far as the registry says."""
+        answer = self._wire.call("HEAD", f"blobs/{digest}", ok=(200, 404))
+        length = answer.headers.get("Content-Length", "")
+        return answer.status == 200 and (size is None or not length.isdecimal() or int(length) == size)
 
     def blob(self, digest: str, most: int = MAX_BLOB) -> bytes | None:
         """A blob of at most so many bytes, compared with its digest; None where it is missing."""

@@ -154,7 +154,7 @@ def architectures(environment: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _sm(label: str | None, environment: Mapping[str, Any]) -> list[str]:
-    """The label's architectures must be served by what was compiled, and none that was compiled be missing in it."""
+    """The label's architectures must be served by what was compiled; more may be: a row names those that it needs."""
     if label in (None, "unknown", "none"):
         return []
     there = []

@@ -55,6 +55,12 @@ def test_a_missing_blob(fake: Fake) -> None:
     assert "1 of its 2 layers are missing in the registry" in left_out(fake)
 
 
+def test_a_blob_that_is_not_there_in_full(fake: Fake) -> None:
+    put(fake, SPEC)
+    fake.blobs[sha256(b"two")] = b"tw"
+    assert "1 of its 2 layers are missing" in left_out(fake)
+
+
 def test_a_missing_configuration(fake: Fake) -> None:
     manifest = put(fake, SPEC)
     del fake.blobs[json.loads(manifest.body)["config"]["digest"]]
@@ -79,6 +85,16 @@ def test_a_report_of_another_image_that_is_listed_here(fake: Fake) -> None:
     del fake.tags[SPEC.tag]
     other = put(fake, SPEC, image_id=sha256(b"other"), salt="1")
     fake.tags[other.digest.replace(":", "-")] = index
+    assert "no report is there" in left_out(fake)
+
+
+def test_a_report_whose_subject_is_another_manifest(fake: Fake) -> None:
+    """Of the same image, as its id says; yet what was signed and sent with it is another manifest."""
+    good = put(fake, SPEC)
+    index = fake.tags.pop(good.digest.replace(":", "-"))
+    body = good.body + b"\n"
+    fake.manifests[sha256(body)] = (good.media_type, body)
+    fake.tags = {SPEC.tag: sha256(body), sha256(body).replace(":", "-"): index}
     assert "no report is there" in left_out(fake)
 
 

@@ -56,7 +56,7 @@ def publishing(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pub
     def do(*rows: Candidate, **more: Any) -> publish.Outcome:
         registry = fake.registry()
 
-        def pushed(engine: Engine, image_id: str, where: Repository, tag: str) -> Sent:
+        def pushed(engine: Engine, image_id: str, where: Repository, tag: str, say: Any) -> Sent:
             (candidate,) = [one for one in rows if one.local.id == image_id]
             config = _config(candidate.spec, candidate.report.started)
             sent = [data for data in (b"one", b"two", config) if registry.put_blob(data)]
@@ -187,6 +187,30 @@ def test_the_registry_has_another_image_than_the_engine(
     assert not any(tags.is_users(tag) for tag in fake.tags)
 
 
+def test_the_registry_lost_a_layer_on_the_way(
+    fake: Fake, publishing: Callable[..., publish.Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fake.registry().__class__.put_manifest
+
+    def loses(registry: Any, reference: str, manifest: Any) -> bool:
+        fake.blobs.pop(sha256(b"two"), None)
+        return real(registry, reference, manifest)
+
+    monkeypatch.setattr(publish.Registry, "put_manifest", loses)
+    with pytest.raises(RegistryError, match="1 layers are missing in the registry after the push"):
+        publishing(row(spec()))
+    assert not any(tags.is_users(tag) for tag in fake.tags)
+
+
+def test_the_report_was_lost_and_the_image_is_the_same(fake: Fake, publishing: Callable[..., publish.Outcome]) -> None:
+    publishing(row(spec()))
+    del fake.tags[fake.tags["latest"].replace(":", "-")]
+    assert describe.read(fake.registry()).catalog.images == ()
+    assert publishing(row(spec())).moves == ()
+    whole(fake)
+    assert len(describe.read(fake.registry()).catalog.images) == 1
+
+
 @pytest.fixture
 def cosign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """A cosign that writes down what it was called with, and then does as told."""
@@ -253,6 +277,16 @@ def test_what_the_engine_says_of_a_push(words: str, kind: type[RegistryError], w
     with pytest.raises(kind, match=what) as caught:
         push.heard([{"status": "Preparing", "id": "a"}, {"error": words}], WHERE)
     assert type(caught.value) is kind and words in str(caught.value)
+
+
+def test_a_long_push_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "EVERY", 0.0)
+    told: list[tuple[int, int]] = []
+    lines = [
+        {"id": name, "progressDetail": {"current": at, "total": 10}} for name, at in (("a", 4), ("b", 2), ("a", 12))
+    ]
+    assert list(push.watched(lines, lambda done, total: told.append((done, total)))) == lines
+    assert told == [(4, 10), (6, 20), (12, 20)]
 
 
 def test_what_was_sent() -> None:

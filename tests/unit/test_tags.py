@@ -115,6 +115,13 @@ def test_nothing_moves_backwards_without_force() -> None:
     assert "latest stays at 2.8.1-cu128-py311-debian12, which is newer" in found.kept[-1]
 
 
+def test_a_rolling_tag_that_is_missing_goes_to_the_newest_there_is() -> None:
+    """A publish of the newer one may have ended before its rolling tags moved."""
+    new, old = entry("2.8.1"), entry("2.8.0")
+    assert targets(plan([old], [new]))["latest"] == new.digest
+    assert targets(plan([old], [new], force=True))["latest"] == old.digest
+
+
 def test_a_rolling_tag_of_somebody_elses_stays() -> None:
     image = entry()
     found = plan([image], [], {"latest": "sha256:" + "0" * 64})
