@@ -18,27 +18,27 @@ from torchpair.resolve import Spec, layer_of
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one step of a build. seconds: of two cores; size: bytes that it makes, unpacked."""
+    """Of one step of a build. seconds: of two cores; size: bytes that it makes, compressed."""
 
     seconds: float
     size: int
 
 
 # Measured 2026-11-21. seconds: the log of a build of torch2.14.1-cu130-py313 without a cache, two cores, local base.
-# size: the layers of torchpair:2.8.0-cu128-py311-debian12. image: what each row does for itself: its layers are put
-# together, taken into the engine, and checked (10 s). audio-source: torchaudio 2.11 compiled for one architecture.
-# torch-source was not measured: upstream calls it hours.
+# size: the layers of torchpair:2.8.0-cu128-py311-debian12 as a registry has them. image: what each row does for itself:
+# its layers are put together, taken into the engine, and checked (10 s). audio-source: torchaudio 2.11 compiled for one
+# architecture. torch-source was not measured: upstream calls it hours.
 COSTS = {
-    "base": Cost(52.8, 572_942_540),
+    "base": Cost(52.8, 216_312_759),
     "tools": Cost(16.8, 0),
-    "cuda": Cost(27.9, 4_385_333_383),
-    "python": Cost(6.6, 105_043_454),
-    "triton": Cost(17.0, 564_955_546),
-    "torch": Cost(22.7, 1_695_751_306),
-    "audio": Cost(3.0, 21_000_164),
-    "audio-source": Cost(104.0, 21_000_164),
-    "torch-source": Cost(4 * 3600.0, 1_695_751_306),
-    "image": Cost(62.7, 235_968),
+    "cuda": Cost(27.9, 2_879_717_702),
+    "python": Cost(6.6, 28_038_391),
+    "triton": Cost(17.0, 158_265_179),
+    "torch": Cost(22.7, 890_958_351),
+    "audio": Cost(3.0, 5_586_538),
+    "audio-source": Cost(104.0, 5_586_538),
+    "torch-source": Cost(4 * 3600.0, 890_958_351),
+    "image": Cost(62.7, 5_665_759),
 }
 _SHARD = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})", re.ASCII)
 
@@ -90,7 +90,7 @@ def seconds(jobs: Iterable[Job]) -> float:
 
 
 def size(jobs: Iterable[Job]) -> int:
-    """Bytes that one machine makes for some rows, unpacked."""
+    """Bytes that one machine makes for some rows, compressed."""
     return sum({part.key: part.cost.size for one in jobs for part in one.parts}.values())
 
 

@@ -67,7 +67,7 @@ def test_what_rows_share_is_cut_no_more_often_than_there_are_cuts(jobs: list[Job
 
 
 def test_rows_of_one_torch_stay_together() -> None:
-    """The Pythons of one torch share 4.4 GB of CUDA libraries."""
+    """The Pythons of one torch share 2.9 GB of CUDA libraries."""
     found = [s for s in search.satisfiable(FACTS) if s.torch in ("2.8.0", "2.14.1", "2.5.1") and s.cuda != "cpu"]
     jobs = [shard.job(spec) for spec in found]
     count = len({(s.torch, s.cuda) for s in found})
