@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__, cli_doctor, cli_know, cli_publish
+from torchpair import __version__, cli_choose, cli_doctor, cli_know, cli_publish
 from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
@@ -89,6 +89,18 @@ def cli() -> None:
     """Docker images in which torch and torchaudio are a proven pair."""
 
 
+shard_option = click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the rows, of about equal cost.")
+builder_option = click.option(
+    "--builder", metavar="NAME", envvar="BUILDX_BUILDER", help="Build on this builder of buildx: remote, Kubernetes."
+)
+
+
+def _part(shard: str | None) -> tuple[int, int] | None:
+    from torchpair.shard import parse
+
+    return parse(shard) if shard else None
+
+
 def _workspace(file: Path, mirror: str | None = None) -> Workspace:
     from torchpair.workspace import Workspace
 
@@ -111,6 +123,8 @@ def _say(line: str) -> None:
     help="Rows built at a time; by default one for each CPU, at most 8.",
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Check also what has a report already.")
+@shard_option
+@builder_option
 def images(
     names: tuple[str, ...],
     file: Path,
@@ -120,6 +134,8 @@ def images(
     everything: bool,
     jobs: int,
     again: bool,
+    shard: str | None,
+    builder: str | None,
 ) -> None:
     """Build and prove images: the default rows, or those named.
 
@@ -139,6 +155,8 @@ def images(
             jobs=jobs,
             again=again,
             console=console(),
+            part=_part(shard),
+            builder=builder,
         )
     )
 
@@ -166,28 +184,33 @@ def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -
 
 
 @cli.command()
-@click.argument("name", metavar="ROW")
+@click.argument("name", metavar="ROW", required=False)
 @matrix_option
 @base_option
 @gpu_option
 @mirror_option
 @_source_options
+@shard_option
+@builder_option
 def build(
-    name: str, file: Path, base: str, gpu: Any, mirror: str | None, source: str | None, torch_source: str | None,
-    max_jobs: int | None,
+    name: str | None, file: Path, base: str, gpu: Any, mirror: str | None, source: str | None, torch_source: str | None,
+    max_jobs: int | None, shard: str | None, builder: str | None,
 ) -> None:  # fmt: skip
     """Build and prove one row, whose torchaudio (or torch) may be compiled from a source of your choice.
 
+    With --shard and no ROW: the rows of the whole matrix that fall into that part.
     SOURCE is written as pip does: git+https://host/audio.git@v2.6.0, audio.tar.gz#sha256=..., or a folder.
     """
+    if (name is None) == (shard is None):
+        raise click.UsageError("name a ROW, or a --shard of all rows", click.get_current_context())
     from torchpair.console import console
     from torchpair.factory import make
 
     given = _given(source, torch_source, max_jobs)
     sys.exit(
         make(
-            _workspace(file, mirror), [name], base=base, gpu=gpu, everything=False, jobs=1, again=False,
-            console=console(), given=given,
+            _workspace(file, mirror), [name] if name else [], base=base, gpu=gpu, everything=name is None, jobs=1,
+            again=False, console=console(), given=given, part=_part(shard), builder=builder,
         )
     )  # fmt: skip
 
@@ -437,18 +460,35 @@ def stop() -> None:
 
 
 @cli.command()
+@click.argument("names", nargs=-1, metavar="[ROW]...")
 @matrix_option
-def plan(file: Path) -> None:
-    """Write docker-bake.json and its build context, for a build with plain `docker buildx bake`."""
+@click.option(
+    "--format", "form", type=click.Choice(["bake", "github"]), default="bake", show_default=True,
+    help="bake: docker-bake.json and its build context; github: a job matrix on standard output.",
+)  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="github: every row, not only the default ones.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=256, show_default=True,
+    help="github: at most so many jobs; more rows than that are divided into shards.",
+)  # fmt: skip
+def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: int) -> None:
+    """Write the plan for a build elsewhere: with plain `docker buildx bake`, or by jobs of GitHub Actions."""
     workspace = _workspace(file)
+    if form == "github":
+        from torchpair.factory import github
+
+        click.echo(github(workspace, names, everything, jobs))
+        return
+    if names or everything:
+        raise click.UsageError("docker-bake.json has every row", click.get_current_context())
     workspace.write_rendered()
     path, digest = workspace.probe()
     click.echo(f"docker-bake.json is up to date; {path} packed (sha256 {digest[:12]}).")
 
 
 for command in (
-    cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts, cli_publish.publish,
-    cli_publish.catalog,
+    cli_choose.choose, cli_choose.page, cli_choose.pull, cli_doctor.doctor, cli_know.rows, cli_know.explain,
+    cli_know.solve, cli_know.facts, cli_publish.publish, cli_publish.catalog,
 ):  # fmt: skip
     cli.add_command(command)
 

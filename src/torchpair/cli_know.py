@@ -152,6 +152,7 @@ def explain(
 @click.command()
 @click.option("--gpu", "gpus", multiple=True, help='A GPU: "sm_120", "12.0" or "RTX 5090"; may be repeated.')
 @click.option("--driver", help='The NVIDIA driver: "570" or "570.124.06".')
+@click.option("--torch", help='The torch, or its beginning: "2.8".')
 @click.option("--python", help="The Python.")
 @click.option("--cuda", help="The CUDA.")
 @click.option("--arch", default=None, help="x86_64 or aarch64; by default the one that the GPU comes with.")
@@ -159,17 +160,19 @@ def explain(
 @known_base
 @json_flag
 def solve(
-    gpus: tuple[str, ...], driver: str | None, python: str | None, cuda: str | None, arch: str | None,
+    gpus: tuple[str, ...], driver: str | None, torch: str | None, python: str | None, cuda: str | None,
+    arch: str | None,
     profile: str | None, base: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Say what to use on a GPU and a driver: the best combinations, best first. Ends with 2 when nothing fits."""
     from torchpair import explain as explained
     from torchpair import facts as facts_data
     from torchpair import search
-    from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON
+    from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
 
     for option, value, kind in (
         ("--driver", driver, DRIVER),
+        ("--torch", torch, VERSION_START),
         ("--python", python, PYTHON),
         ("--cuda", cuda, CUDA),
         ("--arch", arch, ARCH),
@@ -182,7 +185,7 @@ def solve(
     facts = facts_data.load()
     known = [search.gpu(text) for text in gpus]
     arch = arch or next((own for _, own in known if own), "x86_64")
-    wish = search.Wish(tuple(dict.fromkeys(sm for sm, _ in known)), driver, python, cuda, arch, profile)
+    wish = search.Wish(tuple(dict.fromkeys(sm for sm, _ in known)), driver, python, cuda, arch, profile, torch)
     found = search.solve(wish, facts, base)
     instead = [] if found else search.relaxed(wish, facts, base)
     if as_json:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ DONOR_SUITE = "trixie"
 DONOR_PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "tini")
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+BUILDER_SECONDS = 180.0  # a pod of Kubernetes is started first
 
 Say = Callable[[str], None]
 
@@ -195,8 +196,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 # ---- finding ----------------------------------------------------------------------------------------------------
 
 
-def find() -> Engine | None:
+def find(builds: bool = True) -> Engine | None:
     """The engine that DOCKER_HOST, the docker CLI's context or the standard socket names; None when none answers.
+
+    builds: buildx is needed too; to pull and run takes none.
 
     Raises EngineError when an engine that the user named does not answer, or when it is too old or without buildx.
     """
@@ -219,7 +222,7 @@ def find() -> Engine | None:
     if why := too_old(version):
         remedy = f"install Docker {OLDEST_MAJOR} or newer ({INSTALL_PAGE})"
         raise EngineError("the Docker engine is too old", where=host, why=why, remedy=remedy)
-    return Engine(host, str(version["Version"]), _cli(), _buildx())
+    return Engine(host, str(version["Version"]), _cli(), _buildx() if builds else ())
 
 
 def _where() -> tuple[str, str | None]:
@@ -271,6 +274,21 @@ def _buildx() -> tuple[str, ...]:
             return argv
     remedy = f"install docker-buildx-plugin ({INSTALL_PAGE}), or docker-buildx from Debian or Ubuntu"
     raise EngineError("the docker CLI has no buildx plugin", where="docker buildx version", remedy=remedy)
+
+
+def on_builder(engine: Engine, name: str) -> tuple[Engine, str]:
+    """The engine with its builds sent to a builder of buildx, and that builder's driver ("kubernetes", "remote").
+
+    The image comes back into the engine. Raises EngineError for a builder that is not there or does not answer.
+    """
+    try:
+        told = run([*engine.buildx, "inspect", name, "--bootstrap"], env=engine.env(), timeout=BUILDER_SECONDS)
+    except CommandError as error:
+        why = (error.why or "").splitlines()[-1].strip() or error.what
+        remedy = "docker buildx ls names those that there are; docker buildx create makes one"
+        raise EngineError(f"the builder {name} cannot be used", why=why, remedy=remedy) from error
+    driver = re.search(r"^Driver:\s*(\S+)", told, re.MULTILINE)
+    return replace(engine, buildx=(*engine.buildx, "--builder", name)), driver[1] if driver else "unknown"
 
 
 # ---- starting and stopping --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchpair import base as bases
-from torchpair import build, check, mirrors, present, progress, sources
+from torchpair import build, check, mirrors, plan, present, progress, shard, sources
 from torchpair import engine as engines
 from torchpair import report as reports
 from torchpair.build import Built
@@ -60,9 +60,20 @@ def make(
     again: bool,
     console: Console,
     given: Given = NOTHING,
+    part: tuple[int, int] | None = None,
+    builder: str | None = None,
 ) -> int:
-    """Build and prove rows; the exit code. Raises TorchpairError for what stops everything before a build."""
+    """Build and prove rows; the exit code. Raises TorchpairError for what stops everything before a build.
+
+    part: (i, n): only the i-th of n shards of the rows. builder: of buildx, to send the builds to.
+    """
     rows = workspace.choose(names, everything)
+    if part:
+        rows = in_shard(workspace, rows, *part)
+        named = ", ".join(row.name for row in rows) or "no row"
+        console.print(f"Shard {part[0]} of {part[1]}: {named}", highlight=False, soft_wrap=True)
+        if not rows:
+            return EXIT_OK
     _ = workspace.mirror  # a mirror that is not there is said before anything begins
     # What no base can satisfy is refused before an engine is looked for: nothing is built from a wrong matrix.
     for row in rows:
@@ -70,6 +81,8 @@ def make(
     with progress.show(console) as shown:
         engine = engines.ensure(shown.say)
         os.environ["DOCKER_HOST"] = engine.host
+        if builder:
+            engine, base = _on_builder(engine, builder, base, shown.say)
         specs, outcomes = _specs(workspace, rows, base, engine, shown.say, strict=not everything)
         unlocked = workspace.ensure_locks(specs, shown.say)
         outcomes += [_lost(spec, "not built", reason) for spec in specs if (reason := unlocked.get(spec.name))]
@@ -98,6 +111,44 @@ def make(
     console.print(present.table(outcomes))
     console.print(f"Reports: {workspace.reports / 'index.html'}", highlight=False, soft_wrap=True)
     return exit_code(outcomes)
+
+
+def in_shard(workspace: Workspace, rows: Sequence[Row], index: int, count: int) -> tuple[Row, ...]:
+    """The rows of one shard, in the matrix's order. Every machine divides alike, whatever base it then finds."""
+    names = {one.name for one in shard.divide(_jobs(workspace, rows), count)[index - 1]}
+    return tuple(row for row in rows if row.name in names)
+
+
+def github(workspace: Workspace, names: Sequence[str], everything: bool, most: int) -> str:
+    """The matrix of GitHub's jobs for rows, as JSON."""
+    return plan.github(_jobs(workspace, workspace.choose(names, everything)), most)
+
+
+def _jobs(workspace: Workspace, rows: Sequence[Row]) -> list[shard.Job]:
+    jobs = []
+    for row in rows:
+        _any_base(workspace, row)
+        spec = next(iter(_possible(workspace, [row], "nvidia") or _possible(workspace, [row], "local")))
+        try:
+            lock = workspace.lock(spec)
+        except LockError:  # stale: the torch alone says what rows share
+            lock = None
+        jobs.append(shard.job(spec, lock))
+    return jobs
+
+
+def _on_builder(engine: Engine, name: str, base: str, say: Callable[[str], None]) -> tuple[Engine, str]:
+    """The engine that builds on a builder, and the base. A local one lies in the engine: no other builder sees it."""
+    engine, driver = engines.on_builder(engine, name)
+    say(f"Builder {name} ({driver}) builds; the images come back into the engine.")
+    if driver == "docker":  # the engine's own
+        return engine, base
+    if base == "local":
+        raise EngineError(
+            f"the builder {name} cannot see the local base", why="its image lies in this machine's engine",
+            remedy="BASE=nvidia, or build without --builder",
+        )  # fmt: skip
+    return engine, "nvidia"
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:

@@ -147,6 +147,7 @@ REGISTRY = Field(
     re.compile(r"[a-z0-9.-]+(?::\d{1,5})?(?:/[a-z0-9._-]+)*", re.ASCII), 'a registry such as "mirror.example/hub"'
 )
 DRIVER = Field(re.compile(r"\d{3}(?:\.\d{1,3}){0,2}", re.ASCII), 'a driver such as "570" or "570.124.06"')
+VERSION_START = Field(re.compile(r"\d{1,4}\.\d{1,4}(?:\.\d{1,4})?", re.ASCII), 'a version or its start, such as "2.8"')
 ARCH = one_of("x86_64", "aarch64")
 PACKAGE_KEYS: Mapping[str, Field] = {
     "version": VERSION,

@@ -1,4 +1,5 @@
-"""Spec[] -> docker-bake.json: one graph for the whole matrix, for torchpair itself and for anyone with plain buildx.
+"""Spec[] -> docker-bake.json: one graph for the whole matrix, for torchpair itself and for anyone with plain buildx;
+and the same rows as jobs of GitHub Actions.
 
 https://docs.docker.com/build/bake/reference/
 """
@@ -8,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from torchpair import render
+from torchpair import render, shard
 from torchpair.resolve import Spec
+from torchpair.shard import Job
 
 BAKE_FILE = "docker-bake.json"
 DOCKERFILES = "dockerfiles"
 # The build context: the probe, and nothing else of the checkout, so that no edit elsewhere starts a build.
 CONTEXT = "build/context"
+# https://docs.github.com/en/actions/reference/limits: a matrix makes at most 256 jobs.
+MOST_JOBS = 256
 
 
 def target(spec: Spec) -> str:
@@ -45,3 +49,16 @@ def bake(specs: Sequence[Spec]) -> str:
         },
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def github(jobs: Sequence[Job], most: int = MOST_JOBS) -> str:
+    """A job matrix in JSON, as `strategy: matrix:` takes it: a job per row; shards, where rows are more than `most`."""
+    if len(jobs) <= most:
+        found = [{"name": one.name, "rows": one.name} for one in shard.in_order(jobs)]
+    else:
+        runs = [run for run in shard.divide(jobs, most) if run]
+        found = [
+            {"name": f"{index} of {len(runs)}", "rows": " ".join(one.name for one in run)}
+            for index, run in enumerate(runs, 1)
+        ]
+    return json.dumps({"include": found})

@@ -147,7 +147,7 @@ def stuck(report: Report) -> list[str]:
     """A line for each reason why checks could not run that should have."""
     reasons = _by_reason(view for view in _check_views(report, "") if view["kind"] == "open")
     return [
-        plain(f"{_count(len(views), 'check')} could not run: {reason or 'no reason given'}", NOTE_SHOWN)
+        plain(f"{count(len(views), 'check')} could not run: {reason or 'no reason given'}", NOTE_SHOWN)
         for reason, views in reasons.items()
     ]
 
@@ -156,7 +156,7 @@ def summary(items: Sequence[Outcome] | Sequence[Report]) -> str:
     """One line: images by verdict, checks by result, those that had no GPU counted apart."""
     verdicts = Counter(item.verdict for item in items)
     images = [f"{verdicts[name]} {name}" for name in VERDICTS if verdicts[name]]
-    return f"{_count(len(items), 'image')}: {', '.join(images) or 'none'}. {checks_line(*items)}"
+    return f"{count(len(items), 'image')}: {', '.join(images) or 'none'}. {checks_line(*items)}"
 
 
 def checks_line(*items: Outcome | Report) -> str:
@@ -247,7 +247,7 @@ def html(reports: Sequence[Report], generated: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(plain=plain, block=block, size=size, count=_count)
+    environment.filters.update(plain=plain, block=block, size=size, count=count)
     grouped: dict[str, dict[str, str]] = {name: {} for name in GROUPS}
     for check in (check for report in reports for check in report.checks):
         group, _, rest = check.id.partition(".")
@@ -277,12 +277,12 @@ def headline(reports: Sequence[Report]) -> str:
     if not reports:
         return "No image was checked."
     healthy = sum(report.verdict == "healthy" for report in reports)
-    text = f"torch and torchaudio are proven to work together in {healthy or 'none'} of {_count(len(reports), 'image')}"
+    text = f"torch and torchaudio are proven to work together in {healthy or 'none'} of {count(len(reports), 'image')}"
     proven = [report for report in reports if report.verdict == "healthy"]
     without = [report for report in proven if report.skipped_gpu]
     if without:
-        images = "in all of them" if len(without) == len(proven) > 1 else f"in {_count(len(without), 'image')}"
-        missing = _count(sum(report.skipped_gpu for report in without), "GPU check")
+        images = "in all of them" if len(without) == len(proven) > 1 else f"in {count(len(without), 'image')}"
+        missing = count(sum(report.skipped_gpu for report in without), "GPU check")
         return f"{text}; not proven: their work on a GPU {images}, where {missing} could not run."
     on_gpu = all(any(c.id.startswith("cuda.") and c.status == "pass" for c in r.checks) for r in proven)
     return f"{text}, on a GPU too." if proven and on_gpu else f"{text}."
@@ -455,5 +455,5 @@ def _escape(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", plain(text))
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

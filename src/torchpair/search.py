@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 from packaging.version import Version
 
@@ -23,6 +24,21 @@ GPT_SOVITS_PYTHONS = ("3.10", "3.11", "3.12")
 PROFILES = ("gpt-sovits",)
 
 
+class Build(Protocol):
+    """What decides where a torch runs: of a spec that could be built, or of an image that was published."""
+
+    @property
+    def torch(self) -> str: ...
+    @property
+    def cuda(self) -> str: ...
+    @property
+    def python(self) -> str: ...
+    @property
+    def sm(self) -> tuple[str, ...] | None: ...
+    @property
+    def min_driver(self) -> str | None: ...
+
+
 @dataclass(frozen=True)
 class Option:
     """A combination that resolves, and what it changes against the one asked for."""
@@ -34,7 +50,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user has, and wants; None: no matter."""
+    """What a user has, and wants; None: no matter. torch: a version, or its beginning ("2.8")."""
 
     sm: tuple[str, ...] = ()
     driver: str | None = None
@@ -42,6 +58,7 @@ class Wish:
     cuda: str | None = None
     arch: str = "x86_64"
     profile: str | None = None
+    torch: str | None = None
 
 
 def wheel_rows(facts: Facts, arch: str) -> Iterator[Row]:
@@ -168,19 +185,20 @@ def _distance(row: Row, spec: Spec) -> float:
     return far
 
 
-def covered(spec: Spec, sm: str, facts: Facts) -> bool:
+def covered(spec: Build, sm: str, facts: Facts) -> bool:
     """Whether a spec's torch has code for a compute capability, as far as anybody verified."""
     return bool(spec.sm) and compat.serves(spec.sm or (), sm, spec.cuda, facts)
 
 
-def driver_needed(spec: Spec, sms: tuple[str, ...], facts: Facts) -> str | None:
+def driver_needed(spec: Build, sms: tuple[str, ...], facts: Facts) -> str | None:
     """The lowest driver for a spec on these GPUs; None for a CPU build.
 
     Where only PTX serves a GPU, the driver must compile it: that takes the driver of the very toolkit.
     """
     if spec.min_driver is None:
         return None
-    lowest = max([spec.min_driver, *(knows for sm in sms if (knows := driver_of_gpu(sm, facts)))], key=Version)
+    floor = facts.driver.get(spec.cuda.split(".")[0], spec.min_driver)
+    lowest = max([spec.min_driver, floor, *(d for sm in sms if (d := driver_of_gpu(sm, facts)))], key=Version)
     machine_code = tuple(sm for sm in spec.sm or () if not sm.endswith("+PTX"))
     also = tuple(sm.removesuffix("+PTX") for sm in spec.sm or () if sm.endswith("+PTX"))
     if all(compat.covers(machine_code + also, sm) for sm in sms):
@@ -198,19 +216,16 @@ def driver_of_gpu(sm: str, facts: Facts) -> str | None:
 
 def solve(wish: Wish, facts: Facts, base: str = "nvidia", most: int = 5) -> list[Spec]:
     """The best combinations for a wish, best first; [] when none fits."""
-    rank = _rank(wish)
     fitting = [
         spec
         for spec in satisfiable(facts, wish.arch, base)
-        if (wish.python in (None, spec.python))
-        and (wish.cuda in (None, spec.cuda))
+        if not unlike(wish, spec)
         and (spec.cuda == "cpu" or all(covered(spec, sm, facts) for sm in wish.sm))
-        and _driver_does(wish, spec, facts)
+        and driver_does(wish, spec, facts)
         # Who names a GPU or a driver wants the GPU used.
         and (spec.cuda != "cpu" or wish.cuda == "cpu" or not (wish.sm or wish.driver))
-        and (wish.profile != "gpt-sovits" or (spec.torch in GPT_SOVITS and spec.python in GPT_SOVITS_PYTHONS))
     ]
-    fitting.sort(key=rank)
+    fitting.sort(key=lambda spec: preference(wish.profile, spec, elsewhere=spec.index != "pypi"))
     best: list[Spec] = []
     for spec in fitting:
         if wish.python or all((spec.torch, spec.cuda) != (b.torch, b.cuda) for b in best):
@@ -218,7 +233,27 @@ def solve(wish: Wish, facts: Facts, base: str = "nvidia", most: int = 5) -> list
     return best[:most]
 
 
-def _driver_does(wish: Wish, spec: Spec, facts: Facts) -> bool:
+def unlike(wish: Wish, build: Build) -> tuple[str, ...]:
+    """In what a build is not what was wished for: "torch", "cuda", "python", "profile". The machine is left out."""
+    named = Version(build.torch).release[: len(Version(wish.torch).release)] if wish.torch else ()
+    return tuple(
+        key
+        for key, fits in (
+            ("torch", wish.torch is None or named == Version(wish.torch).release),
+            ("cuda", wish.cuda in (None, build.cuda)),
+            ("python", wish.python in (None, build.python)),
+            (
+                "profile",
+                wish.profile != "gpt-sovits"
+                or (Version(build.torch).public in GPT_SOVITS and build.python in GPT_SOVITS_PYTHONS),
+            ),
+        )
+        if not fits
+    )
+
+
+def driver_does(wish: Wish, spec: Build, facts: Facts) -> bool:
+    """Whether the driver runs a build on these GPUs; a driver that nobody named does."""
     needed = driver_needed(spec, wish.sm, facts)
     return wish.driver is None or needed is None or Version(wish.driver) >= _whole(needed, wish.driver)
 
@@ -228,18 +263,16 @@ def _whole(needed: str, given: str) -> Version:
     return Version(needed.split(".")[0]) if "." not in given else Version(needed)
 
 
-def _rank(wish: Wish) -> Callable[[Spec], tuple[object, ...]]:
-    def rank(spec: Spec) -> tuple[object, ...]:
-        use = GPT_SOVITS.index(spec.torch) if wish.profile == "gpt-sovits" else 0
-        cpu = spec.cuda == "cpu"
-        cuda = (0, 0) if cpu else Version(spec.cuda).release
-        # A GPU that is there is used; then the newest torch; then PyPI, whose wheels all can get; the Python last:
-        # 3.11 and 3.12 have wheels of everything.
-        python = {"3.12": 0, "3.11": 1, "3.13": 2, "3.10": 3}.get(spec.python, 4)
-        torch = tuple(-n for n in Version(spec.torch).release)
-        return (use, cpu, torch, spec.index != "pypi", tuple(-n for n in cuda), python)
-
-    return rank
+def preference(profile: str | None, build: Build, elsewhere: bool = False) -> tuple[object, ...]:
+    """What sorts builds, the best first. elsewhere: its wheels are not PyPI's. A profile's build must be one of its."""
+    use = GPT_SOVITS.index(Version(build.torch).public) if profile == "gpt-sovits" else 0
+    cpu = build.cuda == "cpu"
+    cuda = (0, 0) if cpu else Version(build.cuda).release
+    # A GPU that is there is used; then the newest torch; then PyPI, whose wheels all can get; the Python last:
+    # 3.11 and 3.12 have wheels of everything.
+    python = {"3.12": 0, "3.11": 1, "3.13": 2, "3.10": 3}.get(build.python, 4)
+    torch = tuple(-n for n in Version(build.torch).release)
+    return (use, cpu, torch, elsewhere, tuple(-n for n in cuda), python)
 
 
 def gpu(text: str) -> tuple[str, str | None]:
@@ -276,14 +309,15 @@ def _is(name: str, gpu: str) -> bool:
 def relaxed(wish: Wish, facts: Facts, base: str, most: int = 3) -> list[tuple[Spec, tuple[str, ...]]]:
     """What would fit if one thing were otherwise, for a wish that nothing fits: never nothing."""
     found: list[tuple[Spec, tuple[str, ...]]] = []
-    anything = replace(wish, python=None, cuda=None, profile=None, driver=None)
+    anything = replace(wish, python=None, cuda=None, profile=None, driver=None, torch=None)
     for change, words in (
+        (replace(wish, torch=None), "another torch"),
         (replace(wish, python=None), "another Python"),
         (replace(wish, cuda=None), "another CUDA"),
         (replace(wish, profile=None), f"not for {wish.profile}"),
         (replace(wish, driver=None), "a newer driver"),
-        (replace(wish, python=None, cuda=None, profile=None), "another Python or CUDA"),
-        (anything, "another Python or CUDA"),
+        (replace(wish, python=None, cuda=None, profile=None, torch=None), "another torch, Python or CUDA"),
+        (anything, "another torch, Python or CUDA"),
     ):
         if change == wish or (found and change == anything):
             continue
@@ -298,10 +332,10 @@ def relaxed(wish: Wish, facts: Facts, base: str, most: int = 3) -> list[tuple[Sp
         for row in from_source(wish.sm, wish.arch, python, facts):
             with suppress(ResolveError):
                 compiled.append(resolve(named(row), facts, base))
-        compiled.sort(key=lambda s: (not _driver_does(wish, s, facts), wish.cuda not in (None, s.cuda)))
+        compiled.sort(key=lambda s: (not driver_does(wish, s, facts), wish.cuda not in (None, s.cuda)))
         for spec in compiled[:1]:
             driver = driver_needed(spec, wish.sm, facts)
-            more = () if _driver_does(wish, spec, facts) else (f"driver {driver} or newer",)
+            more = () if driver_does(wish, spec, facts) else (f"driver {driver} or newer",)
             found.append((spec, ("torch and torchaudio compiled from source", *more)))
     if not found:  # nothing serves these GPUs, from source neither: the CPU does
         cpu = solve(Wish(arch=wish.arch, cuda="cpu", python=wish.python), facts, base, most=1)
@@ -316,6 +350,7 @@ def words(wish: Wish, found: list[Spec], instead: list[tuple[Spec, tuple[str, ..
     gpus = ", ".join(f"compute capability {sm}" for sm in wish.sm) or "any GPU"
     asked = [gpus, wish.arch]
     asked += [f"driver {wish.driver}"] if wish.driver else []
+    asked += [f"torch {wish.torch}"] if wish.torch else []
     asked += [f"Python {wish.python}"] if wish.python else []
     asked += [f"CUDA {wish.cuda}"] if wish.cuda else []
     asked += [f"for {wish.profile}"] if wish.profile else []

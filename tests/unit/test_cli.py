@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from torchpair import cli, engine, factory
+from torchpair import cli, engine, factory, plan, search, shard
+from torchpair import facts as facts_data
 from torchpair import lock as locks
+from torchpair.errors import CommandError, EngineError
 from torchpair.present import Outcome
 from torchpair.workspace import Workspace
 
@@ -66,7 +68,10 @@ def folders(folder: Path) -> set[str]:
 
 # ---- bad input ----------------------------------------------------------------------------------------------------
 
-COMMANDS = [["images"], ["images", "--all"], ["render"], ["render", "--check"], ["lock"], ["lock", "--check"], ["plan"]]
+COMMANDS = [
+    ["images"], ["images", "--all"], ["images", "--all", "--shard", "1/2"], ["build", "--shard", "1/2"], ["render"],
+    ["render", "--check"], ["lock"], ["lock", "--check"], ["plan"], ["plan", "--format", "github", "--all"],
+]  # fmt: skip
 BAD = {
     "missing": (None, "cannot read the matrix"),
     "empty": ("", "the file is empty"),
@@ -110,6 +115,10 @@ def test_bad_input_is_one_message_and_nothing_is_written(
         (["check", "x", "--only", "dsp.lfitler"], "did you mean dsp.lfilter"),
         (["check", "x", "--profile", "no-such"], "no-such is no profile (core, gpt-sovits)"),
         (["check", "x", "--quick", "--only", "io"], "exclude each other"),
+        (["build"], "name a ROW, or a --shard"),
+        (["build", "x", "--shard", "1/2"], "name a ROW, or a --shard"),
+        (["plan", "--all"], "docker-bake.json has every row"),
+        (["plan", "--format", "github", "--jobs", "257"], "257 is not in the range"),
     ],
 )
 def test_a_wrong_command_line(
@@ -251,6 +260,73 @@ def test_plan_writes_the_graph_and_its_context(run: Run, project: Project, tmp_p
     targets = json.loads((tmp_path / "docker-bake.json").read_text(encoding="utf-8"))["target"]
     for target in targets.values():
         assert (tmp_path / target["context"] / target["dockerfile"]).is_file()
+
+
+MANY = "images:\n  - {torch: ['2.7.1', '2.8.0'], cuda: '12.8', python: ['3.10', '3.11', '3.12'], default: true}\n"
+
+
+def test_the_github_matrix_has_the_rows_of_the_bake_file(run: Run, project: Project, tmp_path: Path) -> None:
+    workspace = project(MANY)
+    ended = run("plan", "--format", "github", matrix=workspace.file)
+    jobs = json.loads(ended.out)["include"]
+    assert ended.code == 0 and sorted(job["rows"] for job in jobs) == sorted(row.name for row in workspace.rows)
+    assert all(job["name"] == job["rows"] for job in jobs)
+    targets = json.loads(plan.bake(workspace.specs(workspace.rows, "nvidia")))["group"]["default"]["targets"]
+    assert sorted(job["rows"].replace(".", "_") for job in jobs) == sorted(targets)
+    assert not (tmp_path / "docker-bake.json").exists()
+    few = json.loads(run("plan", "--format", "github", "--jobs", "2", matrix=workspace.file).out)["include"]
+    assert [job["name"] for job in few] == ["1 of 2", "2 of 2"]
+    # Three Pythons of one torch on each machine: its CUDA libraries are fetched once.
+    assert [sorted({row.split("-")[0] for row in job["rows"].split()}) for job in few] == [
+        ["torch2.7.1"], ["torch2.8.0"],
+    ]  # fmt: skip
+
+
+def test_at_most_256_jobs() -> None:
+    jobs = [shard.job(spec) for spec in search.satisfiable(facts_data.load())]
+    found = json.loads(plan.github(jobs))["include"]
+    assert len(jobs) > 300 and len(found) <= 256
+    assert sorted(name for job in found for name in job["rows"].split()) == sorted(job.name for job in jobs)
+    assert len({job["name"] for job in found}) == len(found)
+
+
+def test_the_shards_of_a_matrix_are_all_of_it(project: Project) -> None:
+    workspace = project(MANY)
+    parts = [factory.in_shard(workspace, workspace.rows, index, 3) for index in (1, 2, 3)]
+    assert sorted(row.name for part in parts for row in part) == sorted(row.name for row in workspace.rows)
+    assert max(map(len, parts)) <= 3
+
+
+def test_a_shard_without_rows_needs_no_engine(run: Run, project: Project) -> None:
+    workspace = project(GOOD)
+    ended = run("build", "--shard", "2/2", matrix=workspace.file)
+    assert (ended.code, ended.out.strip()) == (0, "Shard 2 of 2: no row")
+    assert run("build", "--shard", "3/2", matrix=workspace.file).code == 2
+
+
+def test_a_builder_of_buildx(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    def inspect(argv: list[str], **_: object) -> str:
+        called.append(argv)
+        return "Name:          farm\nDriver:        kubernetes\nStatus: running\n"
+
+    monkeypatch.setattr(engine, "run", inspect)
+    here = engine.Engine("unix:///x", "26", "docker", ("docker", "buildx"))
+    there, base = factory._on_builder(here, "farm", "auto", print)
+    assert there.buildx == ("docker", "buildx", "--builder", "farm") and base == "nvidia"
+    assert called == [["docker", "buildx", "inspect", "farm", "--bootstrap"]]
+    with pytest.raises(EngineError, match="cannot see the local base"):
+        factory._on_builder(here, "farm", "local", print)
+    monkeypatch.setattr(engine, "run", lambda argv, **_: "Driver: docker\n")
+    assert factory._on_builder(here, "default", "auto", print)[1] == "auto", "the engine's own builder sees its images"
+
+    def nothing(argv: list[str], **_: object) -> str:
+        raise CommandError("docker ended with 1", why='docker buildx inspect x\n    ERROR: no builder "x" found')
+
+    monkeypatch.setattr(engine, "run", nothing)
+    with pytest.raises(EngineError, match='no builder "x" found'):
+        factory._on_builder(here, "x", "auto", print)
 
 
 # ---- exit codes, imports ------------------------------------------------------------------------------------------

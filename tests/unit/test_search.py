@@ -356,6 +356,7 @@ WISHES = st.builds(
     cuda=st.none() | st.sampled_from(["cpu", "11.7", "11.8", "12.1", "12.8", "13.0", "13.2", "99.9"]),
     arch=st.sampled_from(["x86_64", "aarch64"]),
     profile=st.none() | st.just("gpt-sovits"),
+    torch=st.none() | st.sampled_from(["2.5", "2.8.0", "2.14", "2.14.1", "9.9"]),
 )
 
 
@@ -368,6 +369,7 @@ def test_a_wish_is_answered(wish: Wish, base: str) -> None:
     for spec in [*found, *(spec for spec, _ in instead)]:
         assert resolve(spec.row, FACTS, base) == spec
         assert spec.arch == wish.arch
+        assert spec not in found or wish.torch is None or spec.torch.startswith(wish.torch)
         if spec.cuda != "cpu" and wish.sm:
             assert all(compat.serves(spec.sm or (), sm, spec.cuda, FACTS) for sm in wish.sm)
     for spec, changed in instead:
