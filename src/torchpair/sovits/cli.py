@@ -1,4 +1,4 @@
-"""sovits.pyz: prepare FOLDER | start ROLE | health ROLE | stub ... | smoke."""
+"""sovits.pyz: prepare FOLDER | start ROLE | health ROLE | stub ... | smoke | verify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import health, layout, smoke, start, stub
+from . import health, layout, smoke, start, stub, verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     healthy.add_argument("role", choices=start.ROLES, nargs="?", default="api")
     serving = commands.add_parser("stub", help="the server with a stub voice; arguments go to api_v2.py")
     serving.add_argument("rest", nargs=argparse.REMAINDER)
-    asking = commands.add_parser("smoke", help="start the server with a stub voice and ask it for speech")
-    asking.add_argument("--json", action="store_true")
+    commands.add_parser("smoke", help="start the server with a stub voice and ask it for speech")
+    commands.add_parser("verify", help="the last step of the build: requirements and languages")
     asked = parser.parse_args(argv)
     if asked.command == "prepare":
         layout.prepare(asked.folder)
@@ -35,4 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.command == "stub":
         stub.serve(layout.CODE, asked.rest)
         return 0
+    if asked.command == "verify":
+        return verify.main()
     return smoke.main()
