@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__, cli_doctor, cli_know
+from torchpair import __version__, cli_deploy, cli_doctor, cli_know
 from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
@@ -236,6 +236,7 @@ def preflight(
 @matrix_option
 @base_option
 @gpu_option
+@click.option("--smoke", is_flag=True, help="Of an image of GPT-SoVITS: ask its server for speech, with a stub voice.")
 @click.option("--profile", metavar="core|gpt-sovits|FILE", help="A set of checks, or a file that lists some.")
 @click.option("--only", metavar="ID,ID...", help="These checks, or groups of checks, only.")
 @click.option("--quick", is_flag=True, help="The few checks of a HEALTHCHECK only.")
@@ -253,6 +254,7 @@ def check(
     file: Path,
     base: str,
     gpu: Any,
+    smoke: bool,
     profile: str | None,
     only: str | None,
     quick: bool,
@@ -267,6 +269,8 @@ def check(
     """
     import json
 
+    if smoke:
+        sys.exit(cli_deploy.smoke(target, as_json, timeout, memory))
     from torchpair import check as checks
     from torchpair import engine as engines
     from torchpair import present
@@ -446,7 +450,15 @@ def plan(file: Path) -> None:
     click.echo(f"docker-bake.json is up to date; {path} packed (sha256 {digest[:12]}).")
 
 
-for command in (cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts):
+for command in (
+    cli_doctor.doctor,
+    cli_know.rows,
+    cli_know.explain,
+    cli_know.solve,
+    cli_know.facts,
+    cli_deploy.deploy,
+    cli_deploy.models,
+):
     cli.add_command(command)
 
 if __name__ == "__main__":

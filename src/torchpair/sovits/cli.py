@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     prepare = commands.add_parser("prepare", help="put links where models are looked for and files are written")
     prepare.add_argument("folder", type=Path)
+    prepare.add_argument("--originals", type=Path, default=layout.ORIGINALS)
     starting = commands.add_parser("start", help="check, then become GPT-SoVITS")
     starting.add_argument("role", choices=start.ROLES, nargs="?", default="api")
     healthy = commands.add_parser("health", help="ends with 0 when the service answers")
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("verify", help="the last step of the build: requirements and languages")
     asked = parser.parse_args(argv)
     if asked.command == "prepare":
-        layout.prepare(asked.folder)
+        layout.prepare(asked.folder, originals=asked.originals)
         return 0
     if asked.command == "start":
         return start.main(asked.role)
