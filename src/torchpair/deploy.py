@@ -127,9 +127,9 @@ def files(deployment: Deployment) -> dict[str, str]:
     }
 
 
-def health_command(role: str) -> list[str]:
-    """The one question that HEALTHCHECK, compose and Kubernetes ask."""
-    return ["python", "/opt/torchpair/sovits.pyz", "health", role]
+def health_command(role: str | None = None) -> list[str]:
+    """The one question that HEALTHCHECK, compose and Kubernetes ask. None: of whatever the container became."""
+    return ["python", "/opt/torchpair/sovits.pyz", "health", *([role] if role else [])]
 
 
 def url(deployment: Deployment, name: str = "api") -> str:

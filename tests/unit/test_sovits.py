@@ -36,6 +36,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(layout.make_folders, "__defaults__", (tmp_path / "data", tmp_path / "originals"))
     monkeypatch.setattr(start, "WRITTEN", tmp_path / "tts_infer.yaml")
     monkeypatch.setattr(start, "PROBE", tmp_path / "none")
+    monkeypatch.setattr(layout, "ROLE", tmp_path / "role")
     for name in ("code", "data"):
         (tmp_path / name).mkdir()
     return tmp_path
@@ -214,6 +215,18 @@ def test_a_refusal_is_three_lines_and_no_traceback(places: Path, capsys: pytest.
     assert start.main("api", {}) == start.EXIT_CONFIG
     said = capsys.readouterr().err
     assert said.startswith("gpt-sovits: ") and "  why: " in said and "  try: " in said and "Traceback" not in said
+
+
+def test_a_container_knows_what_it_became(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda path, argv: became.append(argv))
+    monkeypatch.setattr("os.chdir", lambda path: None)
+    asked: list[str] = []
+    monkeypatch.setattr(health, "ask", lambda url, api: asked.append(url))
+    assert health.main() == 0
+    start.main("webui", {})
+    assert became[0][1] == "webui.py" and health.main() == 0
+    assert asked == ["http://127.0.0.1:9880/openapi.json", "http://127.0.0.1:9874/"]
 
 
 def test_the_webui_starts_without_models(places: Path) -> None:

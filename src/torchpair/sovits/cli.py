@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     starting = commands.add_parser("start", help="check, then become GPT-SoVITS")
     starting.add_argument("role", choices=start.ROLES, nargs="?", default="api")
     healthy = commands.add_parser("health", help="ends with 0 when the service answers")
-    healthy.add_argument("role", choices=start.ROLES, nargs="?", default="api")
+    healthy.add_argument("role", choices=start.ROLES, nargs="?", help="by default what this container became")
     serving = commands.add_parser("stub", help="the server with a stub voice; arguments go to api_v2.py")
     serving.add_argument("rest", nargs=argparse.REMAINDER)
     commands.add_parser("smoke", help="start the server with a stub voice and ask it for speech")

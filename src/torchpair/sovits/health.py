@@ -12,11 +12,13 @@ from . import layout
 SECONDS = 8.0
 
 
-def main(role: str, host: str = "127.0.0.1", port: int | None = None) -> int:
-    """0 when the service answers as it should, else 1 with the reason.
+def main(role: str | None = None, host: str = "127.0.0.1", port: int | None = None) -> int:
+    """0 when the service answers as it should, else 1 with the reason. role: None asks what this container became.
 
     GPT-SoVITS has no route for this. /openapi.json answers only after the models were loaded, and computes nothing.
     """
+    if role is None:
+        role = layout.ROLE.read_text(encoding="utf-8") if layout.ROLE.is_file() else "api"
     if port is None:
         port = {"webui": layout.WEBUI_PORTS["main"], "inference": layout.WEBUI_PORTS["inference"]}.get(
             role, layout.API_PORT

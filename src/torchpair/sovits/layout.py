@@ -12,6 +12,7 @@ DATA = Path("/data")
 ORIGINALS = Path("/opt/gpt-sovits-originals")  # of folders that are written at run time and do not begin empty
 CONFIG = Path("/config/tts_infer.yaml")  # a configuration of the user's own, where one is mounted
 
+ROLE = Path("/tmp/gpt-sovits-role")  # what this container became, for a HEALTHCHECK that is not told
 API_PORT = 9880
 # Of one WebUI container: main, inference, UVR5, subfix (config.py of GPT-SoVITS).
 WEBUI_PORTS = {"main": 9874, "inference": 9872, "uvr5": 9873, "subfix": 9871}

@@ -45,6 +45,7 @@ def main(role: str, environment: Mapping[str, str] = os.environ) -> int:
     """Check, write the configuration, and exec. Returns only with a refusal's exit code."""
     try:
         argv = plan(role, environment)
+        layout.ROLE.write_text(role, encoding="utf-8")
     except Refusal as refusal:
         print("\n".join(refusal.lines), file=sys.stderr, flush=True)
         return EXIT_CONFIG

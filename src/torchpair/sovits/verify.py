@@ -14,12 +14,16 @@ ALLOWED = Path("/opt/torchpair/pip-check.json")
 # In a process of its own each, in the folder and with the path that api_v2.py gives them. What upstream writes beside
 # its code at the first call (caches of dictionaries) is written here, into the layer.
 SPOKEN = {
-    "English": "from text import english; assert english.g2p('Hello world, twenty two.')",
-    "Japanese": "from text import japanese; assert japanese.g2p('こんにちは、世界。')",
-    "Korean": "from text import korean; assert korean.g2p('안녕하세요.')",
-    "Cantonese": "from text import cantonese; assert cantonese.g2p('你好世界。')",
-    "Chinese": "from text import chinese; assert chinese.g2p('你好世界。')",
+    "English": ("english", "Hello world, twenty two."),
+    "Japanese": ("japanese", "こんにちは、世界。"),
+    "Korean": ("korean", "안녕하세요."),
+    "Cantonese": ("cantonese", "你好世界。"),
+    "Chinese": ("chinese", "你好世界。"),
 }
+_SPEAK = (
+    "import sys; sys.path += {paths!r}; from text import {module} as m; "
+    "normalize = getattr(m, 'text_normalize', str); assert m.g2p(normalize({words!r})), 'no sound'"
+)
 
 
 def main() -> int:
@@ -39,7 +43,7 @@ def pip_check(allowed: list[str]) -> list[str]:
     )
     if done.returncode == 0:
         return []
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    lines = [line for line in (done.stdout or done.stderr).splitlines() if line.strip()]
     return [f"pip check: {line}" for line in lines if not line.startswith(tuple(allowed))]
 
 
@@ -49,13 +53,14 @@ def languages() -> list[str]:
         return []
     problems = []
     environment = {**os.environ, "HOME": "/tmp", "NUMBA_CACHE_DIR": "/tmp/numba", "MPLCONFIGDIR": "/tmp/matplotlib"}
-    for language, code in SPOKEN.items():
-        before = f"import sys; sys.path += [{str(layout.CODE)!r}, {str(layout.CODE / 'GPT_SoVITS')!r}]; "
+    paths = [str(layout.CODE), str(layout.CODE / "GPT_SoVITS")]
+    for language, (module, words) in SPOKEN.items():
+        code = _SPEAK.format(paths=paths, module=module, words=words)
         done = subprocess.run(
-            [sys.executable, "-c", before + code],
+            [sys.executable, "-c", code],
             cwd=layout.CODE, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            words = done.stderr.strip().splitlines() or ["no word"]
-            problems.append(f"{language}: {' '.join(words[-3:])}")
+            said = done.stderr.strip().splitlines() or ["no word"]
+            problems.append(f"{language}: {' '.join(said[-3:])}")
     return problems
