@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__, cli_choose, cli_doctor, cli_know, cli_publish
+from torchpair import __version__, cli_choose, cli_deploy, cli_doctor, cli_know, cli_publish
 from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
@@ -259,6 +259,7 @@ def preflight(
 @matrix_option
 @base_option
 @gpu_option
+@click.option("--smoke", is_flag=True, help="Of an image of GPT-SoVITS: ask its server for speech, with a stub voice.")
 @click.option("--profile", metavar="core|gpt-sovits|FILE", help="A set of checks, or a file that lists some.")
 @click.option("--only", metavar="ID,ID...", help="These checks, or groups of checks, only.")
 @click.option("--quick", is_flag=True, help="The few checks of a HEALTHCHECK only.")
@@ -276,6 +277,7 @@ def check(
     file: Path,
     base: str,
     gpu: Any,
+    smoke: bool,
     profile: str | None,
     only: str | None,
     quick: bool,
@@ -290,6 +292,8 @@ def check(
     """
     import json
 
+    if smoke:
+        sys.exit(cli_deploy.smoke(target, as_json, timeout, memory))
     from torchpair import check as checks
     from torchpair import engine as engines
     from torchpair import present
@@ -487,8 +491,8 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
 
 
 for command in (
-    cli_choose.choose, cli_choose.page, cli_choose.pull, cli_doctor.doctor, cli_know.rows, cli_know.explain,
-    cli_know.solve, cli_know.facts, cli_publish.publish, cli_publish.catalog,
+    cli_choose.choose, cli_choose.page, cli_choose.pull, cli_deploy.deploy, cli_deploy.models, cli_doctor.doctor,
+    cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts, cli_publish.publish, cli_publish.catalog,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,0 +1,472 @@
+"""The commands around GPT-SoVITS: deploy, models, and the smoke test of `check`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from torchpair.cli_know import matrix_option
+from torchpair.errors import EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
+
+if TYPE_CHECKING:
+    from torchpair.engine import Engine
+    from torchpair.sovits_image import Application
+    from torchpair.workspace import Workspace
+
+output_option = click.option(
+    "--output", "-o", type=click.Path(path_type=Path, file_okay=False), default=Path("gpt-sovits"), show_default=True,
+    help="The folder with compose.yaml.",
+)  # fmt: skip
+version_option = click.option("--version", "version", default=None, help="The version of the model; by default v2.")
+
+
+def _engine() -> Engine:
+    from torchpair import engine as engines
+
+    engine = engines.find()
+    if engine is None:
+        raise EngineError("no Docker engine answers", remedy="torchpair engine start")
+    os.environ["DOCKER_HOST"] = engine.host
+    return engine
+
+
+@click.group()
+def deploy() -> None:
+    """Run GPT-SoVITS from a proven image: compose on this host, manifests for Kubernetes."""
+
+
+@deploy.command("gpt-sovits")
+@matrix_option
+@click.option("--gpu/--cpu", "gpu", default=None, help="Where to compute; by default a GPU where the engine has one.")
+@click.option("--flavour", type=click.Choice(["api", "lite", "full"]), default="api", show_default=True,
+              help="api: the server. lite: the WebUI and training too. full: recognition too.")  # fmt: skip
+@version_option
+@click.option("--models", type=click.Path(path_type=Path, file_okay=False), help="Model files; default OUTPUT/models.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="What is written; default OUTPUT/data.")
+@output_option
+@click.option("--port", "ports", multiple=True, metavar="[NAME=]PORT", help="Such as 9881, or main=8080.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where ports are published.")
+@click.option("--user", metavar="UID:GID", help="Who the container runs as; by default you, or 10001 for root.")
+@click.option("--name", default="gpt-sovits", show_default=True, help="The name of the compose project.")
+@click.option("--image", metavar="IMAGE", help="An image that was made here before, instead of building one.")
+@click.option("--row", metavar="ROW", help="The row of the matrix to stand on.")
+@click.option("--source", metavar="SOURCE", help="GPT-SoVITS: git+URL@ref, an archive with #sha256=, a folder.")
+@click.option("--nltk", type=click.Path(path_type=Path, exists=True, file_okay=False), help="NLTK's data, a folder.")
+@click.option("--dry-run", is_flag=True, help="Write and show the files; build and start nothing.")
+@click.option("--timeout", type=click.FloatRange(1, 7200), default=900.0, show_default=True,
+              help="Seconds until it has to answer.")  # fmt: skip
+def gpt_sovits(
+    file: Path, gpu: bool | None, flavour: Any, version: str | None, models: Path | None, data: Path | None,
+    output: Path, ports: tuple[str, ...], address: str, user: str | None, name: str, image: str | None,
+    row: str | None, source: str | None, nltk: Path | None, dry_run: bool, timeout: float,
+) -> None:  # fmt: skip
+    """Write compose.yaml, .env and kubernetes.yaml, check host, image and models, start, and wait until it answers."""
+    from torchpair import deploy as deployments
+    from torchpair import launch, progress
+    from torchpair.console import console
+    from torchpair.deploy import Deployment
+    from torchpair.sovits import weights
+    from torchpair.workspace import Workspace
+
+    screen = console()
+    workspace = Workspace(file)
+    engine = None if dry_run and image else _find(dry_run)
+    tag = image or _reference(workspace, row, flavour)
+    if gpu is None:
+        gpu = _has_gpu(engine)
+        screen.print(f"Computing on the {'GPU' if gpu else 'CPU'}: --gpu and --cpu decide otherwise.", highlight=False)
+
+    def deployment(reference: str) -> Deployment:
+        return Deployment(
+            image=reference, tag=tag, flavour=flavour, gpu=bool(gpu), version=version or weights.DEFAULT_VERSION,
+            models=_path(models, "./models"), data=_path(data, "./data"), name=name, address=address,
+            ports=_ports(ports), user=user or _user(), gpu_driver=_gpu_driver(engine) if gpu else "nvidia",
+        )  # fmt: skip
+
+    folder = output.resolve()
+    if dry_run:
+        planned = deployment(_pinned_or_tag(engine, tag))
+        for path in launch.write(planned, folder):
+            screen.print(f"# {path}", highlight=False, markup=False, soft_wrap=True)
+            screen.print(path.read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
+        for finding in launch.examine(engine, planned, folder) if engine else ():
+            screen.print(str(finding), highlight=False, markup=False, soft_wrap=True)
+        screen.print("Nothing was started.")
+        return
+    assert engine is not None
+    planned = deployment("not-built")  # a wrong option is said before anything is built
+    with progress.show(screen) as shown:
+        if image is None:
+            tag = _built(workspace, engine, row, flavour, source, nltk, shown)
+        ready = deployment(launch.pinned(engine, tag))
+        findings = launch.examine(engine, ready, folder)
+        for finding in findings:
+            shown.say(str(finding))
+        launch.write(ready, folder)
+        launch.refuse(findings)
+        launch.make_folders(ready, folder)
+        launch.up(engine, ready, folder, shown, timeout)
+    screen.print(
+        f"GPT-SoVITS answers at {deployments.url(ready)} (routes: {deployments.url(ready)}/docs).", highlight=False
+    )
+    if ready.webui:
+        screen.print("The WebUI: COMPOSE_PROFILES=api,webui in .env, then docker compose up -d.", highlight=False)
+    screen.print(
+        f"Put a voice of 3 to 10 s into {launch.voices(launch._below(folder, ready.data))}/voice.wav, then:\n"
+        f"{deployments.curl(ready)}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _find(dry_run: bool) -> Engine | None:
+    from torchpair import engine as engines
+
+    return engines.find() if dry_run else _engine()
+
+
+def _path(given: Path | None, default: str) -> str:
+    return str(given.resolve()) if given else default
+
+
+def _ports(given: tuple[str, ...]) -> dict[str, int]:
+    found = {}
+    for text in given:
+        name, _, number = text.rpartition("=")
+        if not number.isascii() or not number.isdigit():
+            raise TorchpairError(f"--port {text!r} is not a port", remedy="write a number, or NAME=NUMBER: main=8080")
+        found[name or "api"] = int(number)
+    return found
+
+
+def _user() -> str:
+    """Whoever calls owns what is written; root's files would be root's, so then the image's own user."""
+    from torchpair.resolve import UID
+
+    return f"{UID}:{UID}" if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}"
+
+
+def _has_gpu(engine: Engine | None) -> bool:
+    from torchpair import check
+
+    return bool(engine and check.gpu_request(engine)[0])
+
+
+def _gpu_driver(engine: Engine | None) -> str:
+    from torchpair import check
+
+    requests = check.gpu_request(engine)[0] if engine else []
+    return "cdi" if requests and requests[0].get("Driver") == "cdi" else "nvidia"
+
+
+def _pinned_or_tag(engine: Engine | None, tag: str) -> str:
+    from torchpair import launch
+
+    try:
+        return launch.pinned(engine, tag) if engine else tag
+    except EngineError:
+        return tag
+
+
+def _application(workspace: Workspace, engine: Engine | None, row: str | None, flavour: Any) -> Application:
+    """Everything about the image but its code. Raises TorchpairError."""
+    from torchpair import lock as locks
+    from torchpair import sovits_image, sovits_lock
+    from torchpair.factory import spec_of
+    from torchpair.workspace import BASES
+
+    told = sovits_image.recipe()
+    name = row or told["row"]
+    (wanted,) = workspace.choose([name])
+    spec = spec_of(workspace, name, "auto", engine) if engine else None
+    if spec is None:
+        spec = next(iter(workspace.specs([wanted], kind)[0] for kind in BASES))
+    row_lock = workspace.lock(spec)
+    if row_lock is None:
+        raise TorchpairError(f"row {name} is not locked", remedy=f"torchpair lock {name}")
+    kept = row_lock.versions
+    asked = (
+        sovits_image.question(flavour, spec.name, spec.python, spec.cuda, kept),
+        sovits_image.tools_question(spec.name, spec.python, kept),
+    )
+    found = []
+    for question in asked:
+        lock = sovits_lock.read(sovits_image.lock_path(question, workspace.locks), question)
+        if lock is None:
+            raise TorchpairError(
+                f"there is no lock {sovits_image.lock_path(question, workspace.locks)}, or it is stale",
+                remedy=f"torchpair deploy lock --row {name}",
+            )
+        found.append(lock)
+    return sovits_image.Application(
+        flavour=flavour, base=spec.reference, row=spec.name, python=spec.python, lock=found[0], tools=found[1],
+        uv=tuple(wheel.line for wheel in locks.read_tools(workspace.locks).wheels),
+        pip_check=tuple(told["pip_check"].get(flavour, ())), jtalk=(told["jtalk_package"], told["jtalk_folder"]),
+        webui=flavour != "api",
+    )  # fmt: skip
+
+
+def _reference(workspace: Workspace, row: str | None, flavour: Any) -> str:
+    """The image's name, when nothing is asked of an engine."""
+    from torchpair import engine as engines
+    from torchpair import sovits_image
+
+    try:
+        return sovits_image.reference(_application(workspace, engines.find(), row, flavour))
+    except EngineError:  # the row has no image yet
+        return sovits_image.reference(_application(workspace, None, row, flavour))
+
+
+def _built(
+    workspace: Workspace, engine: Engine, row: str | None, flavour: Any, source: str | None, nltk: Path | None,
+    shown: Any,
+) -> str:  # fmt: skip
+    """Build the image upon a row that was proven here; its reference. Raises TorchpairError."""
+    from dataclasses import replace
+
+    from torchpair import build, sovits_image
+    from torchpair import report as reports
+
+    application = _application(workspace, engine, row, flavour)
+    held = build.image(engine, application.base)
+    report = reports.load(workspace.reports / f"{reports.file_stem(application.row)}.json")
+    if held is None or report.image_id != held[0] or report.verdict != "healthy":
+        raise TorchpairError(
+            f"{application.base} is not proven here",
+            why=f"its report says {report.verdict}"
+            if held and report.image_id == held[0]
+            else "no report of this image",
+            remedy=f"torchpair check {application.row}",
+        )
+    folder, words, commit = sovits_image.code(source, workspace.sources, workspace.mirror, shown.say)
+    data = workspace.folder / "build" / "nltk_data"
+    sovits_image.language_data(data, nltk, shown.say)
+    labels = {"torchpair.app.proven": report.started}
+    return sovits_image.image(
+        engine, replace(application, code=words, commit=commit, labels=labels), folder, data,
+        workspace.reports / "logs" / f"gpt-sovits-{flavour}.log", shown, workspace.mirror,
+    )  # fmt: skip
+
+
+@deploy.command()
+@matrix_option
+@click.option("--row", metavar="ROW", help="The row to stand on.")
+def lock(file: Path, row: str | None) -> None:
+    """Settle exact versions of what GPT-SoVITS adds to a row, for every flavour: locks/gpt-sovits/."""
+    from torchpair import deploy as deployments
+    from torchpair import sovits_image, sovits_lock
+    from torchpair.report import write_whole
+    from torchpair.workspace import BASES, Workspace
+
+    workspace = Workspace(file)
+    (wanted,) = workspace.choose([row or sovits_image.recipe()["row"]])
+    spec = workspace.specs([wanted], BASES[0])[0]
+    row_lock = workspace.lock(spec)
+    if row_lock is None:
+        raise TorchpairError(f"row {spec.name} is not locked", remedy=f"torchpair lock {spec.name}")
+    kept = row_lock.versions
+    questions = [
+        sovits_image.question(flavour, spec.name, spec.python, spec.cuda, kept) for flavour in deployments.FLAVOURS
+    ]
+    for question in (*questions, sovits_image.tools_question(spec.name, spec.python, kept)):
+        found = sovits_lock.resolve(question, workspace.mirror)
+        write_whole(sovits_image.lock_path(question, workspace.locks), sovits_lock.text(question.name, found))
+        click.echo(f"{question.name}: {len(found.wheels)} wheels, {len(found.sdists)} compiled")
+
+
+@deploy.command()
+@output_option
+def status(output: Path) -> None:
+    """Say how the services are. Ends with 0 when all that run are healthy, else with 1."""
+    from rich.table import Table
+
+    from torchpair import launch
+    from torchpair.console import console
+
+    found = launch.states(_engine(), launch.name_of(output.resolve()))
+    table = Table("service", "state", "health", "restarts", "image")
+    for state in found:
+        table.add_row(state.service, state.status, state.health, str(state.restarts), state.image[7:19])
+    if found:
+        console().print(table)
+    else:
+        click.echo("Nothing runs.")
+    sys.exit(EXIT_OK if found and all(state.healthy for state in found) else EXIT_UNHEALTHY)
+
+
+@deploy.command()
+@click.argument("service", required=False)
+@output_option
+@click.option("--follow", "-f", "on", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--tail", type=click.IntRange(1, 100000), default=200, show_default=True, help="Lines of each service.")
+def logs(service: str | None, output: Path, on: bool, tail: int) -> None:
+    """Show what the services say."""
+    from torchpair import launch
+
+    sys.exit(launch.follow(_engine(), output.resolve(), service, tail, on))
+
+
+@deploy.command()
+@output_option
+def down(output: Path) -> None:
+    """Stop and remove the containers; files, models and data stay."""
+    from torchpair import launch
+
+    launch.compose(_engine(), output.resolve(), "--profile", "*", "down", "--remove-orphans")
+    click.echo(f"Stopped. {output} stays as it is.")
+
+
+@click.group()
+def models() -> None:
+    """Model files, which no image carries."""
+
+
+@models.group("gpt-sovits")
+def models_gpt_sovits() -> None:
+    """The model files of GPT-SoVITS."""
+
+
+models_option = click.option(
+    "--models", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("gpt-sovits/models"),
+    show_default=True, help="The folder.",
+)  # fmt: skip
+
+
+def _version(version: str | None) -> str:
+    from torchpair.sovits import weights
+
+    if version is not None and version not in weights.VERSIONS:
+        raise TorchpairError(
+            f"GPT-SoVITS has no version {version!r}", remedy=f"--version {' or '.join(weights.VERSIONS)}"
+        )
+    return version or weights.DEFAULT_VERSION
+
+
+@models_gpt_sovits.command("list")
+@version_option
+def models_list(version: str | None) -> None:
+    """List the files of a version: size in bytes, sha256, path."""
+    from torchpair.sovits import weights
+
+    for weight in weights.needed(_version(version)):
+        size = f"{weight.size:,}" if weight.size is not None else "size unknown"
+        click.echo(f"{size:>13}  {weight.sha256 or 'sha256 unknown'.ljust(64)}  {weight.path}")
+
+
+@models_gpt_sovits.command("fetch")
+@version_option
+@models_option
+@click.option("--flavour", type=click.Choice(["api", "lite", "full"]), default="api", help="full: UVR5's models too.")
+@click.option("--source", type=click.Choice(["hub", "mirror", "modelscope"]), default="hub", show_default=True,
+              help="Hugging Face, its mirror hf-mirror.com, or ModelScope.")  # fmt: skip
+@click.option("--from", "base", metavar="ADDRESS", help="A copy of your own, laid out as the folder is.")
+@click.option("--jobs", "-j", type=click.IntRange(1, 16), default=4, show_default=True, help="Downloads at a time.")
+def models_fetch(version: str | None, folder: Path, flavour: str, source: str, base: str | None, jobs: int) -> None:
+    """Fetch what is missing or not whole. Goes on where it stopped; compares sha256 where it is known."""
+    from torchpair import models as model_files
+    from torchpair.console import console
+
+    with _watch(console()) as watch:
+        fetched = model_files.fetch(folder, _version(version), flavour, source, base=base, jobs=jobs, watch=watch)
+    click.echo(f"{len(fetched)} files fetched into {folder}." if fetched else f"All is there: {folder}.")
+
+
+@models_gpt_sovits.command("verify")
+@version_option
+@models_option
+def models_verify(version: str | None, folder: Path) -> None:
+    """Read every byte and compare; nothing is fetched. Ends with 1 when a file is not as it should be."""
+    from torchpair import models as model_files
+
+    problems, unknown = model_files.verify(folder, _version(version))
+    for problem in problems:
+        click.echo(str(problem))
+    for path in unknown:
+        click.echo(f"{path}: there, and nothing is known to compare it with")
+    if problems:
+        raise model_files.ModelsError(
+            f"{len(problems)} files of {folder} are not as they should be",
+            remedy="torchpair models gpt-sovits fetch, which fetches those anew",
+        )
+    click.echo(f"{folder}: whole.")
+
+
+def _watch(screen: Any) -> Any:
+    """Bars on a terminal, lines in a pipe."""
+    from contextlib import contextmanager
+
+    from rich.markup import escape
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from torchpair.models import Watcher
+
+    class Lines(Watcher):
+        def begin(self, path: str, total: int | None, done: int) -> None:
+            size = f"{total / 1e6:.1f} MB" if total is not None else "size unknown"
+            screen.print(f"{escape(path)}: {size}{f', from {done / 1e6:.1f} MB on' if done else ''}", highlight=False)
+
+        def end(self, path: str, words: str) -> None:
+            screen.print(f"{escape(path)}: {words}", highlight=False)
+
+    class Bars(Watcher):
+        def __init__(self, bars: Progress) -> None:
+            self.bars, self.tasks = bars, dict[str, Any]()
+
+        def begin(self, path: str, total: int | None, done: int) -> None:
+            if path not in self.tasks:
+                self.tasks[path] = self.bars.add_task(escape(path), total=total)
+            self.bars.update(self.tasks[path], total=total, completed=done)
+
+        def more(self, path: str, count: int) -> None:
+            self.bars.advance(self.tasks[path], count)
+
+        def end(self, path: str, words: str) -> None:
+            if path in self.tasks:
+                self.bars.update(self.tasks[path], description=f"{escape(path)}: {words}")
+
+    @contextmanager
+    def watching() -> Any:
+        if not screen.is_terminal:
+            yield Lines()
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=screen) as bars:
+            yield Bars(bars)
+
+    return watching()
+
+
+def smoke(target: str, as_json: bool, timeout: float, memory: str) -> int:
+    """`check gpt-sovits --smoke`: the exit code."""
+    import json
+
+    from rich.table import Table
+
+    from torchpair import smoke as smokes
+    from torchpair.console import console
+
+    engine = _engine()
+    answer = smokes.run(engine, smokes.image_of(engine, target), seconds=timeout, memory=memory)
+    if as_json:
+        click.echo(json.dumps(answer.to_json(), indent=1))
+    else:
+        table = Table("request", "status", "seconds", "result")
+        for case in answer.cases:
+            table.add_row(
+                case["name"],
+                str(case["status"] or "-"),
+                f"{case['seconds']:.2f}",
+                f"✗ {case['reason']}" if case["reason"] else "✓",
+            )
+        screen = console()
+        screen.print(table)
+        good = sum(not case["reason"] for case in answer.cases)
+        screen.print(
+            f"{answer.image}: {good} of {len(answer.cases)} as expected, in {answer.seconds:.0f} s.", highlight=False
+        )
+        for line in answer.log:
+            screen.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_OK if answer.good else EXIT_UNHEALTHY

@@ -1,0 +1,66 @@
+"""The last step of the image's build, without network: requirements agree, and each language works at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from . import layout
+
+ALLOWED = Path("/opt/torchpair/pip-check.json")
+# In a process of its own each, in the folder and with the path that api_v2.py gives them. What upstream writes beside
+# its code at the first call (caches of dictionaries) is written here, into the layer.
+SPOKEN = {
+    "English": ("english", "Hello world, twenty two."),
+    "Japanese": ("japanese", "こんにちは、世界。"),
+    "Korean": ("korean", "안녕하세요."),
+    "Cantonese": ("cantonese", "你好世界。"),
+    "Chinese": ("chinese", "你好世界。"),
+}
+_SPEAK = (
+    "import sys; sys.path += {paths!r}; from text import {module} as m; "
+    "normalize = getattr(m, 'text_normalize', str); assert m.g2p(normalize({words!r})), 'no sound'"
+)
+
+
+def main() -> int:
+    """0 when all is well, else 1, with every problem on a line of its own."""
+    problems = [*pip_check(json.loads(ALLOWED.read_text(encoding="utf-8"))), *languages()]
+    print("\n".join(problems) or f"requirements agree; {', '.join(SPOKEN)} without network", flush=True)
+    return 1 if problems else 0
+
+
+def pip_check(allowed: list[str]) -> list[str]:
+    """What `pip check` says beyond what is known. allowed: the beginnings of the lines that are."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return []
+    lines = [line for line in (done.stdout or done.stderr).splitlines() if line.strip()]
+    return [f"pip check: {line}" for line in lines if not line.startswith(tuple(allowed))]
+
+
+def languages() -> list[str]:
+    """Each language's first request, as far as it needs no model."""
+    if not (layout.CODE / "GPT_SoVITS" / "text").is_dir():
+        return []
+    problems = []
+    environment = {**os.environ, "HOME": "/tmp", "NUMBA_CACHE_DIR": "/tmp/numba", "MPLCONFIGDIR": "/tmp/matplotlib"}
+    paths = [str(layout.CODE), str(layout.CODE / "GPT_SoVITS")]
+    for language, (module, words) in SPOKEN.items():
+        code = _SPEAK.format(paths=paths, module=module, words=words)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=layout.CODE, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["no word"]
+            problems.append(f"{language}: {' '.join(said[-3:])}")
+    return problems
