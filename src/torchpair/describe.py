@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -17,6 +18,7 @@ from torchpair.layers import step_names
 from torchpair.registry import DOCKER_MANIFEST, OCI_MANIFEST, Manifest, Registry
 from torchpair.report import Report
 
+CALLS = 8  # at a time
 MAX_CONFIG = 4 * 1024 * 1024
 MAX_ARTIFACTS = 50  # of one image
 
@@ -56,22 +58,21 @@ class Held:
 def read(registry: Registry) -> Held:
     """Read a repository. Raises RegistryError for a registry that cannot be read; an image that makes no sense, or
     whose report does not hold, is left out and said."""
-    held = {}
-    for tag in registry.tags():
-        if tags.is_users(tag) and (digest := registry.digest(tag)):
-            held[tag] = digest
+    names = [tag for tag in registry.tags() if tags.is_users(tag)]
+    there: dict[tuple[str, int], bool] = {}
     images, left_out = [], []
-    for digest in sorted(set(held.values())):
-        names = tuple(sorted(tag for tag, at in held.items() if at == digest))
-        try:
-            entry = _entry(registry, digest, names)
-        except TorchpairError as error:
-            if isinstance(error, _Unfit):
-                left_out.append(f"{', '.join(names)}: {visible(error.what)}")
-                continue
-            raise
-        if entry:
-            images.append(entry)
+    # A few calls for each tag and image: to a registry far away, one after the other takes minutes.
+    with ThreadPoolExecutor(CALLS) as pool:
+        found = zip(names, pool.map(registry.digest, names), strict=True)
+        held = {tag: digest for tag, digest in found if digest}
+        by_digest: dict[str, list[str]] = {}
+        for tag, digest in held.items():
+            by_digest.setdefault(digest, []).append(tag)
+        for entry in pool.map(lambda item: _entry_or_why(registry, item[0], item[1], there), sorted(by_digest.items())):
+            if isinstance(entry, str):
+                left_out.append(entry)
+            elif entry:
+                images.append(entry)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     ordered = tuple(sorted(images, key=lambda image: image.rank, reverse=True))
     return Held(held, Catalog(str(registry.where), now, ordered), tuple(left_out))
@@ -81,8 +82,22 @@ class _Unfit(TorchpairError):
     """An image that has no place in a catalog."""
 
 
-def _entry(registry: Registry, digest: str, names: tuple[str, ...]) -> Published | None:
-    """The catalog's entry of one image; None for one that is there by dated tags only: it was followed by another."""
+def _entry_or_why(
+    registry: Registry, digest: str, names: list[str], there: dict[tuple[str, int], bool]
+) -> Published | str | None:
+    try:
+        return _entry(registry, digest, tuple(sorted(names)), there)
+    except _Unfit as error:
+        return f"{', '.join(sorted(names))}: {visible(error.what)}"
+
+
+def _entry(
+    registry: Registry, digest: str, names: tuple[str, ...], there: dict[tuple[str, int], bool]
+) -> Published | None:
+    """The catalog's entry of one image; None for one that is there by dated tags only: it was followed by another.
+
+    there: the blobs that were asked for already: images share most of theirs.
+    """
     manifest = registry.manifest(digest)
     if manifest is None:
         raise _Unfit("the registry has the tag, and not the manifest that it points at")
@@ -97,7 +112,10 @@ def _entry(registry: Registry, digest: str, names: tuple[str, ...]) -> Published
         return None
     if tag not in names:
         raise _Unfit(f"its label says the tag {tag}, which does not point at it")
-    lost = [layer for layer in found.layers if not registry.has_blob(layer.digest, layer.size)]
+    for layer in found.layers:
+        if (layer.digest, layer.size) not in there:
+            there[layer.digest, layer.size] = registry.has_blob(layer.digest, layer.size)
+    lost = [layer for layer in found.layers if not there[layer.digest, layer.size]]
     if lost:
         raise _Unfit(
             f"{len(lost)} of its {len(found.layers)} layers are missing in the registry ({lost[0].digest[:19]})"

@@ -37,7 +37,10 @@ def program() -> str:
     unpacked = CACHE / "usr/bin/docker-registry"
     if not unpacked.is_file():
         CACHE.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "docker-registry"], cwd=CACHE, check=True, capture_output=True)
+        fetch = ["apt-get", "-qq", "download", "docker-registry"]
+        if subprocess.run(fetch, cwd=CACHE, check=False, capture_output=True).returncode != 0:  # no lists yet
+            subprocess.run(["apt-get", "-qq", "update"], check=True, capture_output=True)
+            subprocess.run(fetch, cwd=CACHE, check=True, capture_output=True)
         (package,) = CACHE.glob("docker-registry_*.deb")
         subprocess.run(["dpkg", "-x", package, CACHE], check=True, capture_output=True)
     return str(unpacked)

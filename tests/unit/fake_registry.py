@@ -38,6 +38,9 @@ class Fake(ThreadingHTTPServer):
         self.tokens: list[str] = []
         self.page = 100
 
+    def handle_error(self, *arguments: object) -> None:
+        """A client that goes away is no news."""
+
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
