@@ -79,14 +79,14 @@ def _answer(
 @json_flag
 def choose(as_json: bool, **asked: Any) -> None:
     """Say which published image to pull on this machine, and why. Ends with 2 when none runs; pulls nothing."""
-    from torchpair import choose as chosen
+    from torchpair import advice
     from torchpair import facts as facts_data
 
     answer = _answer(**asked)
     if as_json:
-        click.echo(json.dumps(chosen.to_json(answer), indent=1))
+        click.echo(json.dumps(advice.to_json(answer), indent=1))
     else:
-        click.echo(_shown(chosen.lines(answer, facts_data.load())))
+        click.echo(_shown(advice.lines(answer, facts_data.load())))
     sys.exit(EXIT_OK if answer.best else EXIT_USAGE)
 
 
@@ -115,8 +115,8 @@ def pull(key: str | None, identity: str | None, issuer: str | None, checked: str
 
     Verifies the signature where cosign is installed, and --key or --identity names whose; else it says that it did not.
     """
+    from torchpair import advice
     from torchpair import check as checks
-    from torchpair import choose as chosen
     from torchpair import engine as engines
     from torchpair import facts as facts_data
     from torchpair import pull as pulls
@@ -125,7 +125,7 @@ def pull(key: str | None, identity: str | None, issuer: str | None, checked: str
     answer = _answer(**asked)
     best = answer.best
     if best is None:
-        click.echo(_shown(chosen.lines(answer, facts_data.load())))
+        click.echo(_shown(advice.lines(answer, facts_data.load())))
         sys.exit(EXIT_USAGE)
     engine = engines.find(builds=False)
     if engine is None:

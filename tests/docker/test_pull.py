@@ -83,10 +83,10 @@ def published(rows: Rows, server: Server, client: DockerClient) -> Iterator[dict
 
 
 def wipe(rows: Rows, client: DockerClient, server: Server) -> None:
-    """No image of these rows in the engine, whatever it is called."""
-    found = [image for spec in rows.specs.values() for image in client.images.list(spec.reference)]
-    for image in [*found, *client.images.list(f"{server.host}/torchpair")]:
-        client.images.remove(image.id, force=True)
+    """None of these rows' images in the engine, whatever it is called."""
+    for image_id in {*rows.made, *(image.id for image in client.images.list(f"{server.host}/torchpair"))}:
+        client.images.remove(image_id, force=True)
+    rows.made.clear()
 
 
 def saved(tmp_path: Path, body: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 from test_cli_know import one_message, run
 
-from torchpair import choose, search, source
+from torchpair import advice, choose, search, source
 from torchpair.catalog import Catalog
 from torchpair.choose import Answer, Machine
 from torchpair.diagnose import Gpu, Host
@@ -35,7 +35,7 @@ def best(answer: Answer) -> str | None:
 
 
 def text(answer: Answer) -> str:
-    return "\n".join(choose.lines(answer, FACTS))
+    return "\n".join(advice.lines(answer, FACTS))
 
 
 # ---- by hand ------------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_whatever_is_asked(
     if does := choose.driver_that_does(answer):
         mended = choose.choose(offer, replace(there, driver=does), Wish(python=python, cuda=cuda), FACTS)
         assert mended.best
-    json.dumps(choose.to_json(answer))
+    json.dumps(advice.to_json(answer))
     assert text(answer)
 
 
