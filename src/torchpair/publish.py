@@ -16,7 +16,7 @@ from functools import partial
 
 from torchpair import artifacts, describe, push, render, tags, truth
 from torchpair import report as reports
-from torchpair.artifacts import Artifact
+from torchpair.artifacts import Artifact, Deb
 from torchpair.catalog import Layer, Published
 from torchpair.describe import Held, Image
 from torchpair.engine import Engine
@@ -42,13 +42,15 @@ class RefusedError(TorchpairError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row whose image may be published. made_from: as artifacts.provenance takes it."""
+    """One row whose image may be published. made_from: as artifacts.provenance takes it. installed: its Debian
+    packages, read before anything is sent: a push takes long, and the row may be built anew meanwhile."""
 
     spec: Spec
     report: Report
     lock: Lock
     local: Local
     made_from: Mapping[str, bytes | str]
+    installed: tuple[Deb, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def candidates(workspace: Workspace, engine: Engine, names: Sequence[str], base:
         if lines or lock is None:
             wrong += [f"{row.name}: {line}" for line in lines]
             continue
-        found.append(Candidate(spec, report, lock, local, _made_from(workspace, spec)))
+        installed = push.packages(engine, local.id)
+        found.append(Candidate(spec, report, lock, local, _made_from(workspace, spec), installed))
     if wrong:
         shown = wrong[:12] + ([f"and {len(wrong) - 12} more"] if len(wrong) > 12 else [])
         raise RefusedError(
@@ -171,12 +174,13 @@ def _put(
     if image is None:
         say(f"{name}: pushing {row.report.size or 0:,} bytes (unpacked) to {where}")
         once = partial(_push_once, registry, engine, row, say)
-        image, layers = retried(once, say, registry.waits[: PUSHES - 1])
+        with push.tagged(engine, row.local.id, where, tags.incoming(name)):
+            image, layers = retried(once, say, registry.waits[: PUSHES - 1])
         sent = sum(layer.size for layer in layers)
         say(f"{name}: {sent:,} bytes sent in {len(layers)} of {len(image.layers)} layers; {image.manifest.digest}")
     else:
         say(f"{name}: every layer is there already; {image.manifest.digest}")
-    made = _artifacts(registry, engine, row, image)
+    made = _artifacts(registry, row, image)
     sent += sum(registry.put_blob(data) * len(data) for data in (artifacts.EMPTY, *(item.data for item in made)))
     new = [registry.attach(item.manifest) for item in made]
     say(f"{name}: report, lock, SBOM and provenance " + ("put beside it" if any(new) else "are there already"))
@@ -211,7 +215,7 @@ def _push_once(registry: Registry, engine: Engine, row: Candidate, say: Say) -> 
     """Push and read back: the image in the registry, and its layers that were sent."""
     registry.answers()
     incoming = tags.incoming(row.spec.name)
-    sent = push.push(engine, row.local.id, registry.where, incoming, say)
+    sent = push.push(engine, registry.where, incoming, say)
     digest = sent.digest or registry.digest(incoming) or ""
     manifest = registry.manifest(digest) if digest else None
     if manifest is None:
@@ -233,13 +237,12 @@ def _push_once(registry: Registry, engine: Engine, row: Candidate, say: Say) -> 
     return image, [layer for diff, layer in pairs if diff.removeprefix("sha256:")[:12] in sent.sent]
 
 
-def _artifacts(registry: Registry, engine: Engine, row: Candidate, image: Image) -> list[Artifact]:
+def _artifacts(registry: Registry, row: Candidate, image: Image) -> list[Artifact]:
     where, subject, report = registry.where, image.manifest, row.report
-    installed = push.packages(engine, row.local.id)
     data = {
         artifacts.REPORT: artifacts.report(report),
         artifacts.LOCK: text(row.spec.name, row.lock).encode(),
-        artifacts.SBOM: artifacts.sbom(where, row.spec.tag, subject, row.lock, report, installed),
+        artifacts.SBOM: artifacts.sbom(where, row.spec.tag, subject, row.lock, report, row.installed),
         artifacts.PROVENANCE: artifacts.provenance(where, subject, row.lock, row.local.labels, report, row.made_from),
     }
     return [artifacts.bound(kind, content, subject, report.started) for kind, content in data.items()]

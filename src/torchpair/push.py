@@ -8,7 +8,7 @@ import re
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -75,20 +75,30 @@ def look(engine: Engine, reference: str) -> Local:
     )
 
 
-def push(engine: Engine, image_id: str, where: Repository, tag: str, say: Say) -> Sent:
-    """Send an image under one tag; the engine skips the layers that the repository has. Raises RegistryError."""
-    name = f"{where}:{tag}"
+@contextmanager
+def tagged(engine: Engine, image_id: str, where: Repository, tag: str) -> Iterator[None]:
+    """Hold an image by a tag of the registry's; also what was built anew meanwhile, and has no other tag any more, stays
+    until it is sent. Raises EngineError."""
+    with closing(engine.client()) as client:
+        try:
+            client.api.tag(image_id, str(where), tag)
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise EngineError(f"the engine does not tag {image_id[:19]}", why=str(error)[:300]) from error
+        try:
+            yield
+        finally:
+            with suppress(docker.errors.DockerException, requests.exceptions.RequestException):
+                client.api.remove_image(f"{where}:{tag}", noprune=True)
+
+
+def push(engine: Engine, where: Repository, tag: str, say: Say) -> Sent:
+    """Send what the engine has under a tag; it skips the layers that the repository has. Raises RegistryError."""
     try:
         with closing(engine.client(timeout=SECONDS)) as client:
-            client.api.tag(image_id, str(where), tag)
-            try:
-                lines = client.api.push(str(where), tag, stream=True, decode=True)
-                return heard(watched(lines, partial(_tell, say, tag)), where)
-            finally:
-                with suppress(docker.errors.DockerException, requests.exceptions.RequestException):
-                    client.api.remove_image(name, noprune=True)
+            lines = client.api.push(str(where), tag, stream=True, decode=True)
+            return heard(watched(lines, partial(_tell, say, tag)), where)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise EngineError(f"the engine does not push {name}", why=str(error)[:300]) from error
+        raise EngineError(f"the engine does not push {where}:{tag}", why=str(error)[:300]) from error
 
 
 def _tell(say: Say, tag: str, done: int, total: int) -> None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import pytest
 from docker import DockerClient
 
@@ -60,7 +63,7 @@ class Rows:
     def make(self, name: str, megabytes: float = 1, labels: dict[str, str] | None = None, **report: Any) -> Report:
         """Image and report of a row."""
         context = self.workspace.folder / "images" / name
-        layers = {part: int(megabytes * MB / 2) for part in ("cuda", "torch")}
+        layers = {"cuda": MB // 2, "torch": int(megabytes * MB)}
         image_id = build(self.specs[name], context, layers, labels)
         self.made.add(image_id)
         shutil.rmtree(context)
@@ -95,7 +98,8 @@ def rows(engine: Engine, client: DockerClient, tmp_path: Path) -> Iterator[Rows]
     made = Rows(workspace, specs, client)
     yield made
     for image_id in made.made:
-        client.images.remove(image_id, force=True)
+        with suppress(docker.errors.ImageNotFound):
+            client.images.remove(image_id, force=True)
 
 
 def catalog(server: Server, *arguments: str) -> dict[str, Any]:
@@ -110,6 +114,8 @@ def test_publish_and_read_back(rows: Rows, server: Server, tmp_path: Path) -> No
     done = rows.publish(server)
     assert done.code == 0, done.out + done.err
     assert "NOT SIGNED: cosign is not installed" in done.out
+    told = re.search(r": ([\d,]+) bytes compressed, ([\d,]+) sent", done.out)
+    assert told and int(told[2].replace(",", "")) > int(told[1].replace(",", ""))  # the layers, and what goes along
     full, dated = FULL[OLD], f"{FULL[OLD]}-{DAY}"
     users = ["2.4-cu121", full, dated, "cu121", "latest"]
     digest, manifest = server.manifest("torchpair", full)
@@ -228,7 +234,7 @@ def test_a_report_of_another_image(rows: Rows, server: Server) -> None:
 
 
 def begun(rows: Rows, server: Server) -> subprocess.Popen[str]:
-    """A publish in a process of its own, in the middle of its push."""
+    """A publish in a process of its own, in the middle of its push: one layer is there, another on its way."""
     argv = [sys.executable, "-m", "torchpair.cli", "publish", "-r", server.host, "--base", "local"]
     process = subprocess.Popen(
         argv,
@@ -240,8 +246,9 @@ def begun(rows: Rows, server: Server) -> subprocess.Popen[str]:
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        begun = [path for path in server.data.rglob("_uploads/*/data") if path.stat().st_size > 4 * MB]
-        if begun:
+        on_its_way = [path for path in server.data.rglob("_uploads/*/data") if path.stat().st_size > 4 * MB]
+        if on_its_way and list(server.data.rglob("_layers/sha256/*/link")):
+            time.sleep(1)  # until the engine has heard that the one layer is there
             return process
         time.sleep(0.01)
     raise AssertionError(f"no upload was seen: {process.communicate(timeout=60)}")
@@ -263,6 +270,8 @@ def test_the_registry_dies_between_two_blobs_and_stays_away(rows: Rows, server: 
     assert server.missing("torchpair") == []
     (image,) = catalog(server)["images"]
     assert image["tag"] == FULL[OLD]
+    sent = re.search(r"bytes sent in (\d+) of (\d+) layers", done.err)
+    assert sent and 0 < int(sent[1]) < int(sent[2]), "what was there is not sent again"
 
 
 def test_the_registry_dies_and_comes_back_during_a_push(rows: Rows, server: Server) -> None:
@@ -271,6 +280,7 @@ def test_the_registry_dies_and_comes_back_during_a_push(rows: Rows, server: Serv
     server.stop(signal.SIGKILL)
     time.sleep(2)
     server.start()
+    rows.client.images.remove(rows.specs[OLD].reference)  # what is being pushed is built anew meanwhile
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, out + err
     assert server.missing("torchpair") == []

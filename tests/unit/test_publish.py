@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def row(of: Spec, started: str = "2026-11-21T12:00:00+00:00") -> Candidate:
     """A row that is ready; its image's id is that of the configuration which `pushed` sends."""
     image_id = sha256(_config(of, started))
     local = Local(image_id, labels(of), "linux/amd64")
-    return Candidate(of, report(of, image_id, started=started), lock(of), local, {"Dockerfile": b"FROM x"})
+    installed = (artifacts.Deb("libc6", "2.36", "amd64"),)
+    return Candidate(of, report(of, image_id, started=started), lock(of), local, {"Dockerfile": b"FROM x"}, installed)
 
 
 def _config(of: Spec, salt: str) -> bytes:
@@ -45,8 +47,8 @@ def _config(of: Spec, salt: str) -> bytes:
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Fake]:
     """A registry, and an engine that pushes into it blob by blob, over HTTP, as the real one does."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    monkeypatch.setattr(push, "packages", lambda engine, image: (artifacts.Deb("libc6", "2.36", "amd64"),))
     monkeypatch.setattr(push, "found", lambda program: False)
+    monkeypatch.setattr(push, "tagged", lambda *arguments: nullcontext())
     with running() as made:
         yield made
 
@@ -56,8 +58,8 @@ def publishing(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pub
     def do(*rows: Candidate, **more: Any) -> publish.Outcome:
         registry = fake.registry()
 
-        def pushed(engine: Engine, image_id: str, where: Repository, tag: str, say: Any) -> Sent:
-            (candidate,) = [one for one in rows if one.local.id == image_id]
+        def pushed(engine: Engine, where: Repository, tag: str, say: Any) -> Sent:
+            (candidate,) = [one for one in rows if tags.incoming(one.spec.name) == tag]
             config = _config(candidate.spec, candidate.report.started)
             sent = [data for data in (b"one", b"two", config) if registry.put_blob(data)]
             descriptors = [{"mediaType": "x", "digest": sha256(d), "size": len(d)} for d in (config, b"one", b"two")]
@@ -163,13 +165,13 @@ def test_somebody_else_publishes_a_newer_one_meanwhile(
     fake: Fake, publishing: Callable[..., publish.Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What tags point at is read when they move, not when the push began."""
-    packages = push.packages
+    sbom = artifacts.sbom
 
-    def meanwhile(engine: Engine, image: str) -> Any:
+    def meanwhile(*arguments: Any) -> bytes:
         put(fake, spec('torch: "2.14.1", cuda: "13.0", python: "3.13"'), "latest")
-        return packages(engine, image)
+        return sbom(*arguments)
 
-    monkeypatch.setattr(push, "packages", meanwhile)
+    monkeypatch.setattr(artifacts, "sbom", meanwhile)
     outcome = publishing(row(spec()))
     assert fake.tags["latest"] == fake.tags["2.14.1-cu130-py313-debian13"]
     assert any(line.startswith("latest stays") for line in outcome.kept)
