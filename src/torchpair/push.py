@@ -77,8 +77,8 @@ def look(engine: Engine, reference: str) -> Local:
 
 @contextmanager
 def tagged(engine: Engine, image_id: str, where: Repository, tag: str) -> Iterator[None]:
-    """Hold an image by a tag of the registry's; also what was built anew meanwhile, and has no other tag any more, stays
-    until it is sent. Raises EngineError."""
+    """Hold an image by a tag of the registry's: it stays until it is sent, even where its row is built anew meanwhile.
+    Raises EngineError."""
     with closing(engine.client()) as client:
         try:
             client.api.tag(image_id, str(where), tag)
