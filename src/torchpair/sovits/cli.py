@@ -21,11 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     starting.add_argument("role", choices=start.ROLES, nargs="?", default="api")
     healthy = commands.add_parser("health", help="ends with 0 when the service answers")
     healthy.add_argument("role", choices=start.ROLES, nargs="?", help="by default what this container became")
-    serving = commands.add_parser("stub", help="the server with a stub voice; arguments go to api_v2.py")
-    serving.add_argument("rest", nargs=argparse.REMAINDER)
+    commands.add_parser("stub", help="the server with a stub voice; arguments go to api_v2.py")
     commands.add_parser("smoke", help="start the server with a stub voice and ask it for speech")
     commands.add_parser("verify", help="the last step of the build: requirements and languages")
-    asked = parser.parse_args(argv)
+    # What follows "stub" is api_v2.py's: argparse would take "-a" for its own.
+    asked = parser.parse_args(argv[:1] if argv[:1] == ["stub"] else argv)
     if asked.command == "prepare":
         layout.prepare(asked.folder, originals=asked.originals)
         return 0
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.command == "health":
         return health.main(asked.role)
     if asked.command == "stub":
-        stub.serve(layout.CODE, asked.rest)
+        stub.serve(layout.CODE, argv[1:])
         return 0
     if asked.command == "verify":
         return verify.main()
