@@ -9,6 +9,7 @@ import array
 import itertools
 import json
 import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ FORMATS = ("wav", "raw", "ogg", "aac")
 MODES: tuple[Any, ...] = (0, 1, 2, 3, False, True)
 SECONDS = stub.FRAGMENTS * stub.FRAGMENT_SECONDS
 WAV_HEADER = 44
+PIECE = 1600  # samples, 0.05 s: what one level and one frequency are taken from
 
 
 class Answer(NamedTuple):
@@ -210,10 +212,18 @@ def tone_error(samples: array.array[int], slack: float) -> str | None:
     seconds = len(samples) / stub.RATE
     if abs(seconds - SECONDS) > max(slack, 1e-3):
         return f"{seconds:.3f} s instead of {SECONDS:.3f} s"
-    middle = samples[len(samples) // 4 : len(samples) * 3 // 4]
-    level = math.sqrt(sum(s * s for s in middle) / len(middle)) / 32767 * math.sqrt(2)
+    # Piece by piece, and the middle one of all pieces: a coder that begins anew with each fragment of a stream puts a
+    # moment of silence before it.
+    pieces = [samples[n : n + PIECE] for n in range(0, len(samples) - PIECE + 1, PIECE)]
+    levels = [math.sqrt(2 * sum(s * s for s in piece) / PIECE) / 32767 for piece in pieces]
+    level = statistics.median(levels)
     if abs(20 * math.log10(max(level, 1e-9) / stub.AMPLITUDE)) > 1.5:
         return f"its level is {level:.3f} instead of {stub.AMPLITUDE}"
-    rising = sum(1 for a, b in itertools.pairwise(middle) if a < 0 <= b)
-    hertz = rising / (len(middle) / stub.RATE)
+    hertz = statistics.median(frequency(piece) for piece in pieces)
     return None if abs(hertz - stub.HERTZ) < 5 else f"its frequency is {hertz:.0f} Hz instead of {stub.HERTZ:.0f}"
+
+
+def frequency(piece: array.array[int]) -> float:
+    """Hz, from the first rising zero to the last; 0 where there are not two."""
+    zeros = [n + a / (a - b) for n, (a, b) in enumerate(itertools.pairwise(piece)) if a < 0 <= b]
+    return stub.RATE * (len(zeros) - 1) / (zeros[-1] - zeros[0]) if len(zeros) > 1 else 0.0
