@@ -182,7 +182,8 @@ def _bake(
             # A secret does not count as a change: the same compile with fewer jobs is the same compile.
             (Path(temporary) / "wishes").write_text("\n".join(wishes))
             argv += ["--set", f"*.secrets=id=wishes,src={temporary}/wishes"]
-        with log.open("w", encoding="utf-8") as out:
+        # By lines: who follows the log of a compile sees it as it goes, and who ends it finds what was done.
+        with log.open("w", encoding="utf-8", buffering=1) as out:
             process = subprocess.Popen(
                 [*argv, plan.target(spec)], cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
