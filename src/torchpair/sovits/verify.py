@@ -84,7 +84,7 @@ def _environment() -> dict[str, str]:
 
 def languages() -> list[str]:
     """Each language's first request, as far as it needs no model."""
-    if not (layout.CODE / "GPT_SoVITS" / "text").is_dir():
+    if not (layout.CODE / "GPT_SoVITS" / "text" / "english.py").is_file():
         return []
     problems = []
     paths = [str(layout.CODE), str(layout.CODE / "GPT_SoVITS")]

@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         kind = request.get("media_type", "wav")
         mode = MODES[str(request.get("streaming_mode", 0)).lower()]
-        request["return_fragment"] = bool(mode)
+        request["streaming_mode"], request["return_fragment"] = False, bool(mode)
         try:
             pieces = list(voice.run(request))
         except Exception as error:
