@@ -373,10 +373,10 @@ def wait(
 
 
 def _not_healthy(engine: Engine, state: State, what: str) -> NotHealthy:
-    lines = logs_of(engine, state.container, TAIL)
+    lines = logs_of(engine, state.container, 200)
     # A refusal of start.py says why and what to do; what else is in the log is beside it.
     last = [i for i, line in enumerate(lines) if line.startswith("gpt-sovits: ")]
-    lines = lines[last[-1] :] if last else lines
+    lines = lines[last[-1] :] if last else lines[-TAIL:]
     return NotHealthy(
         f"{state.service}: {what}", why="its last words:\n    " + "\n    ".join(lines or ["none"]),
         remedy="torchpair deploy logs",
