@@ -1,7 +1,8 @@
 """The model files of GPT-SoVITS: which version needs which, how large, with what sha256.
 
-Sizes and hashes were read on 2026-11-21 from public projects that pin the same files, each one in two or more places
-that do not depend on each other; no hub could be reached to compare. None: not known, so what was fetched is recorded.
+Sizes and hashes were read on 2026-11-21 from public projects that pin the same files, most of them in two or more
+places that do not depend on each other (s2Gv3, BigVGAN and the v2 pair in one); no hub could be reached to compare.
+None: not known, so what was fetched is recorded.
 """
 
 from __future__ import annotations
