@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ from torchpair.resolve import Spec, resolve
 from torchpair.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def engine_of_this_machine() -> Iterator[None]:
+    """A command sets DOCKER_HOST to the engine it found, a pretended one here: the tests in containers come after."""
+    before = os.environ.get("DOCKER_HOST")
+    yield
+    os.environ.pop("DOCKER_HOST", None)
+    if before is not None:
+        os.environ["DOCKER_HOST"] = before
 
 
 @pytest.fixture(scope="session")
