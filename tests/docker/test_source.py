@@ -213,12 +213,13 @@ def test_a_compile_that_fails(
 # ---- a torch that the base has --------------------------------------------------------------------------------------
 
 RELABEL = f"""
-import pathlib, re, sysconfig
+import pathlib, re, shutil, sysconfig
 site = pathlib.Path(sysconfig.get_paths()["platlib"])
 version = site / "torch" / "version.py"
 version.write_text(re.sub(r"__version__ = '[^']*'", "__version__ = '{LABEL}'", version.read_text()))
 (old,) = site.glob("torch-2*.dist-info")
-new = old.rename(site / "torch-2.6.0a0+81ea7a4.nv25.1.dist-info")
+# Not rename: overlayfs refuses it for a folder of a lower layer.
+new = pathlib.Path(shutil.move(old, site / "torch-2.6.0a0+81ea7a4.nv25.1.dist-info"))
 metadata = new / "METADATA"
 metadata.write_text(re.sub(r"(?m)^Version: .*$", "Version: 2.6.0a0+81ea7a4.nv25.1", metadata.read_text()))
 record = new / "RECORD"
