@@ -285,7 +285,7 @@ def debian(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     reference = bases.ensure_local(engine, "debian13", print)
     dockerfile = f"""FROM {reference}
 RUN apt-get update -qq && apt-get install -y --no-install-recommends \\
-      ca-certificates ffmpeg libtorch-dev python3-numpy python3-pip python3-torch > /dev/null
+      ca-certificates ffmpeg libtorch-dev pybind11-dev python3-numpy python3-pip python3-torch > /dev/null
 """
     return image_of(engine, DEBIAN, dockerfile, tmp_path_factory.mktemp("debian"))
 
