@@ -46,6 +46,7 @@ class Package:
     origin: str = "wheel"  # the key `from`: wheel, source, base
     ref: str | None = None  # a git tag, branch or commit, for origin "source"
     source: str | None = None  # where the source is, for origin "source"; None: upstream's git (sources.py)
+    switches: str | None = None  # of its build, over those of the facts: "USE_FBGEMM=0 USE_MKLDNN=1"
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ SOURCE = Field(
     re.compile(r"(?:git\+)?[A-Za-z0-9._~/+@:%-]{1,300}(?:#(?:sha256=[0-9a-f]{64}|commit=[0-9a-f]{7,40}))?", re.ASCII),
     "git+https://host/repository.git@ref, an archive with #sha256=..., or a folder",
 )
+_SWITCH = r"(?:USE|BUILD)_[A-Z0-9_]{1,40}=[A-Za-z0-9_.;+-]{1,40}"
+SWITCHES = Field(
+    re.compile(rf"{_SWITCH}(?: {_SWITCH}){{0,39}}"),
+    'switches of the build, such as "USE_FBGEMM=0 USE_MKLDNN=1"',
+)
 SM = Field(re.compile(r"\d{1,2}\.\d[af]?(?:\+PTX)?", re.ASCII), 'a compute capability such as "9.0" or "12.0+PTX"')
 
 
@@ -154,6 +160,7 @@ PACKAGE_KEYS: Mapping[str, Field] = {
     "from": one_of("wheel", "source", "base"),
     "ref": REF,
     "source": SOURCE,
+    "switches": SWITCHES,
 }
 ROW_KEYS = (
     "name", "torch", "cuda", "python", "torchaudio", "torchcodec", "base", "distro", "index", "arch", "sm",
@@ -368,7 +375,7 @@ class _Reader:
         pairs = self.mapping(node, key, tuple(PACKAGE_KEYS))
         values = {name: self.text(value, f"{key}.{name}", PACKAGE_KEYS[name]) for name, (_, value) in pairs.items()}
         origin = values.get("from", "wheel")
-        for word in ("ref", "source"):
+        for word in ("ref", "source", "switches"):
             if word in values and origin != "source":
                 self.fail(
                     pairs[word][0],
@@ -385,7 +392,7 @@ class _Reader:
                 "only torch is kept from a base image",
                 'write "wheel" or "source"',
             )
-        return Package(values.get("version"), origin, values.get("ref"), values.get("source"))
+        return Package(values.get("version"), origin, values.get("ref"), values.get("source"), values.get("switches"))
 
     def wheel(self, node: yaml.Node, key: str) -> Package:
         """A package that comes as a wheel only."""

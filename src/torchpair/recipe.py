@@ -134,6 +134,7 @@ def audio(
     switches = dict(_switches(line.name if line else None))
     if line and source.too_new(row.cuda, line.ctc_max_cuda):
         switches["BUILD_CUDA_CTC_DECODER"] = "0"
+    switches.update(_own(row.torchaudio.switches))
     cxx = compiler(distro.name, gcc_max)
     python = ("python3-dev",) if distro.python == row.python or row.torch.origin == "base" else ()
     packaged = known.toolkits.get(distro.name) if toolkit == "debian" else None
@@ -168,7 +169,8 @@ def torch(row: Row, distro: Distro, devel: Toolkit | None, base: str, image: str
     assert row.torch.version is not None
     toolkit, _ = toolkit_of(row, base, distro, devel)
     gcc_max = _gcc_of_toolkit(devel, toolkit)
-    switches = {**known.torch_switches["common"], **known.torch_switches["cpu" if row.cuda == "cpu" else "cuda"]}
+    of_cuda = known.torch_switches["cpu" if row.cuda == "cpu" else "cuda"]
+    switches = {**known.torch_switches["common"], **of_cuda, **_own(row.torch.switches)}
     ref = row.torch.ref or f"v{row.torch.version}"
     cxx = compiler(distro.name, gcc_max)
     python = ("python3-dev",) if distro.python == row.python else ()
@@ -195,6 +197,11 @@ def torch(row: Row, distro: Distro, devel: Toolkit | None, base: str, image: str
         toolkit_packages=(),
         base=False,
     )
+
+
+def _own(switches: str | None) -> dict[str, str]:
+    """The switches that a row names itself."""
+    return dict(pair.split("=", 1) for pair in (switches or "").split())
 
 
 def compiler(distro: str, limit: int | None) -> str:

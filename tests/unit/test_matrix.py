@@ -157,6 +157,17 @@ BAD = {
     "cuda 13": (one(row=ROW.replace('"12.8"', "13")), "2: images[0].cuda", "13 is a number", '"13"'),
     "number in a list": (one("sm: [9.0]"), "2: images[0].sm[0]", "9.0 is a number", '"9.0"'),
     "ref of a wheel": (one("torchaudio: {ref: v2.8.0}"), "2: images[0].torchaudio.ref", "without from", "from: source"),
+    "switches of a wheel": (
+        one('torchaudio: {switches: "USE_FFMPEG=0"}'), "2: images[0].torchaudio.switches", "without from", "from: source",
+    ),
+    "a switch that is none": (
+        one('torchaudio: {from: source, switches: "USE_FFMPEG=0 LD_PRELOAD=/x"}'), "2: images[0].torchaudio.switches",
+        "is not allowed here", "USE_FBGEMM=0",
+    ),
+    "a switch with a shell in it": (
+        one('torchaudio: {from: source, switches: "USE_FFMPEG=$(id)"}'), "2: images[0].torchaudio.switches",
+        "is not allowed here", "USE_FBGEMM=0",
+    ),
     "torchaudio of the base": (one("torchaudio: {from: base}"), "2: images[0].torchaudio.from", "torch only", "wheel"),
     "torchcodec from source": (one("torchcodec: {from: source}"), "2: images[0].torchcodec", "expected one value", ""),
     "no version": (one(row=ROW.replace('"2.8.0"', "{from: source}")), "2: images[0].torch", "without a version", "add"),
