@@ -85,6 +85,16 @@ def test_a_decoder_that_a_newer_cuda_does_not_compile_is_left_out(spec: MakeSpec
     assert dict(found.environment)["BUILD_CUDA_CTC_DECODER"] == "0"
 
 
+def test_a_row_has_the_last_word_on_switches(spec: MakeSpec) -> None:
+    both = spec(
+        'torch: {version: "2.5.0", from: source, switches: "USE_FBGEMM=0 USE_ROCM=0"}, cuda: "12.4", python: "3.11", '
+        'torchaudio: {from: source, switches: "USE_FFMPEG=1"}, sm: ["9.0"]'
+    ).recipes
+    found = {recipe.package: dict(recipe.environment) for recipe in both}
+    assert found["torch"]["USE_FBGEMM"] == "0" and found["torch"]["USE_ROCM"] == "0"
+    assert found["torch"]["USE_CUDA"] == "1" and found["torchaudio"] == {"BUILD_SOX": "0", "USE_FFMPEG": "1"}
+
+
 def test_the_plan_is_whole_and_plain(spec: MakeSpec) -> None:
     found = audio(spec, "2.6.0", "12.4", "3.13", more=', sm: ["8.0", "9.0"]')
     plan = found.plan()
