@@ -203,7 +203,7 @@ def test_what_no_package_owns_is_explained_and_small(row: str, weighed: Callable
     nobody = weighed(row)["nobody"]
     too_much = {area: size for area, size in nobody.items() if size > EXPLAINED.get(area, MB)}
     assert too_much == {}
-    assert 10 * MB < nobody.pop("bytecode of what torch loads")
+    assert nobody.pop("bytecode of what torch loads") > 10 * MB
     assert sum(nobody.values()) < 30 * MB
 
 

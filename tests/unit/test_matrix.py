@@ -158,7 +158,8 @@ BAD = {
     "number in a list": (one("sm: [9.0]"), "2: images[0].sm[0]", "9.0 is a number", '"9.0"'),
     "ref of a wheel": (one("torchaudio: {ref: v2.8.0}"), "2: images[0].torchaudio.ref", "without from", "from: source"),
     "switches of a wheel": (
-        one('torchaudio: {switches: "USE_FFMPEG=0"}'), "2: images[0].torchaudio.switches", "without from", "from: source",
+        one('torchaudio: {switches: "USE_FFMPEG=0"}'), "2: images[0].torchaudio.switches", "without from",
+        "from: source",
     ),
     "a switch that is none": (
         one('torchaudio: {from: source, switches: "USE_FFMPEG=0 LD_PRELOAD=/x"}'), "2: images[0].torchaudio.switches",
