@@ -225,7 +225,9 @@ new = pathlib.Path(shutil.move(old, site / "torch-2.6.0a0+81ea7a4.nv25.1.dist-in
 metadata = new / "METADATA"
 metadata.write_text(re.sub(r"(?m)^Version: .*$", "Version: 2.6.0a0+81ea7a4.nv25.1", metadata.read_text()))
 record = new / "RECORD"
-record.write_text(record.read_text().replace(old.name, new.name))
+lines = record.read_text().replace(old.name, new.name)
+# A vendor's own build has a record of its own files.
+record.write_text(re.sub(r"(?m)^torch/version\\.py,.*$", "torch/version.py,,", lines))
 """
 
 
