@@ -190,8 +190,12 @@ def _bake(
             )  # fmt: skip
             running.append(process)
             assert process.stderr is not None
-            steps.follow(process.stderr, out)
-            code = process.wait()
+            try:
+                steps.follow(process.stderr, out)
+                code = process.wait()
+            except BaseException:
+                process.terminate()
+                raise
             running.remove(process)
     return code
 
@@ -210,15 +214,10 @@ def preflight(
 ) -> None:
     """Look whether everything is there for what a row compiles; of torch, let CMake configure it. Raises BuildError."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    steps, running = Steps(spec.name, progress), list[subprocess.Popen[str]]()
+    steps = Steps(spec.name, progress)
     # cacheonly: the stage is run, and nothing of it is taken out.
     more = ["--set", "*.target=preflight", "--set", "*.output=type=cacheonly"]
-    try:
-        code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, more)
-    except BaseException:
-        for process in running:
-            process.terminate()
-        raise
+    code = _bake(engine, spec, folder, log, steps, [], mirror, inputs, more)
     if code:
         raise BuildError(f"{spec.name}: {steps.failure or f'buildx ended with {code}'}", why=f"log: {log}")
 
@@ -235,15 +234,10 @@ def wheel(
 ) -> list[Path]:
     """Compile what a row compiles and put the wheels into a folder. Raises BuildError."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    steps, running = Steps(spec.name, progress), list[subprocess.Popen[str]]()
+    steps = Steps(spec.name, progress)
     with tempfile.TemporaryDirectory(prefix="torchpair-wheel-") as temporary:
         more = ["--set", "*.target=wheel", "--set", f"*.output=type=local,dest={temporary}"]
-        try:
-            code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, more)
-        except BaseException:
-            for process in running:
-                process.terminate()
-            raise
+        code = _bake(engine, spec, folder, log, steps, [], mirror, inputs, more)
         if code or steps.compiled:
             _whole_log(engine, spec, folder, log, mirror, inputs)
         found = sorted(Path(temporary).rglob("*.whl"))

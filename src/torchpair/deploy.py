@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import jinja2
-
 from torchpair.errors import TorchpairError
 from torchpair.resolve import UID
-from torchpair.resources import templates_dir
+from torchpair.resources import text_templates
 from torchpair.sovits import layout, weights
 
 COMPOSE, ENV, KUBERNETES = "compose.yaml", ".env", "kubernetes.yaml"
@@ -99,22 +96,10 @@ class Deployment:
         return "gpu" if self.gpu else "cpu"
 
 
-@lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # neither YAML nor .env is HTML; what may stand in a value is settled in Deployment
-    )
-
-
 def files(deployment: Deployment) -> dict[str, str]:
     """Every file of a deployment, by its name."""
     return {
-        name: _environment()
+        name: text_templates()
         .get_template(template)
         .render(
             deployment=deployment, layout=layout, shm=SHM, start_period=START_PERIOD, uid=UID, health=health_command

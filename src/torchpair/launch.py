@@ -275,21 +275,19 @@ def pinned(engine: Engine, reference: str) -> str:
     return str(digests[0] if digests else attributes["Id"])
 
 
+def _compose_of(engine: Engine, folder: Path) -> list[str]:
+    """`docker compose` of the deployment in a folder."""
+    file = str(folder / deploy.COMPOSE)
+    return [engine.docker or "docker", "compose", "--project-directory", str(folder), "--file", file]
+
+
 def compose(engine: Engine, folder: Path, *arguments: str, timeout: float = 600) -> str:
     """`docker compose` in a deployment's folder. Raises CommandError, or NotReady where none lies there."""
     if not deploy.written_to(folder):
         raise NotReady(
             f"there is no deployment in {folder}", remedy="torchpair deploy gpt-sovits, or --output with its folder"
         )
-    argv = [
-        engine.docker or "docker",
-        "compose",
-        "--project-directory",
-        str(folder),
-        "--file",
-        str(folder / deploy.COMPOSE),
-    ]
-    return run([*argv, *arguments], env=engine.env(), timeout=timeout)
+    return run([*_compose_of(engine, folder), *arguments], env=engine.env(), timeout=timeout)
 
 
 def name_of(folder: Path) -> str:
@@ -397,14 +395,7 @@ def follow(engine: Engine, folder: Path, service: str | None, tail: int, on: boo
     """`docker compose logs`, straight to the terminal; its exit code."""
     if not deploy.written_to(folder):
         raise NotReady(f"there is no deployment in {folder}", remedy="--output with its folder")
-    argv = [
-        engine.docker or "docker",
-        "compose",
-        "--project-directory",
-        str(folder),
-        "--file",
-        str(folder / deploy.COMPOSE),
-    ]
+    argv = _compose_of(engine, folder)
     argv += [
         "--profile",
         "*",

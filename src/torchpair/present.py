@@ -19,7 +19,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import junitparser
 from rich.table import Table
 from rich.text import Text
@@ -27,7 +26,7 @@ from rich.text import Text
 from torchpair import diagnose
 from torchpair.errors import visible
 from torchpair.report import CheckResult, Report, accepted, write_whole
-from torchpair.resources import templates_dir
+from torchpair.resources import page_templates
 
 VERDICTS = {
     "healthy": ("✓", "green"),
@@ -240,13 +239,7 @@ def markdown(reports: Sequence[Report]) -> str:
 
 def html(reports: Sequence[Report], generated: str) -> str:
     """One self-contained page. generated: the moment to print on it, as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir()),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     environment.filters.update(plain=plain, block=block, size=size, count=count)
     grouped: dict[str, dict[str, str]] = {name: {} for name in GROUPS}
     for check in (check for report in reports for check in report.checks):

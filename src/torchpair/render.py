@@ -5,14 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-
-import jinja2
 
 from torchpair import lock as locks
 from torchpair.resolve import LAYERS, PYTORCH_INDEX, UID, Spec, layer_of, shared
-from torchpair.resources import templates_dir
+from torchpair.resources import text_templates
 
 BANNER = (
     "Rendered by torchpair from matrix.yaml by `torchpair render`: do not edit, `torchpair render --check` compares."
@@ -20,18 +17,6 @@ BANNER = (
 
 # One time for every file of a layer, so that two builds of one lock give one digest: 1 January 2020, UTC.
 EPOCH = 1577836800
-
-
-@lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # a Dockerfile is not HTML; what may stand in a value is settled in matrix.py
-    )
 
 
 def dockerfile(
@@ -42,7 +27,7 @@ def dockerfile(
     for wheel in lock.wheels if lock else ():
         layers[layer_of(wheel.name)].append(wheel)
     return (
-        _environment()
+        text_templates()
         .get_template("kept.Dockerfile.j2" if spec.torch_from == "base" else "image.Dockerfile.j2")
         .render(
             banner=BANNER,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
+
+import jinja2
 
 
 def templates_dir() -> Path:
@@ -10,3 +13,20 @@ def templates_dir() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "templates"
     return installed if installed.is_dir() else package.parents[1] / "templates"
+
+
+@lru_cache(maxsize=1)
+def text_templates() -> jinja2.Environment:
+    """For Dockerfiles, YAML and .env: nothing is escaped; what may stand in a value is settled where it comes in."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_dir()), undefined=jinja2.StrictUndefined, autoescape=False,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+
+
+def page_templates() -> jinja2.Environment:
+    """For HTML: everything is escaped. One for each page, which adds filters of its own."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_dir()), undefined=jinja2.StrictUndefined, autoescape=True,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip

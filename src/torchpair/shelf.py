@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import jinja2
 from packaging.version import Version
 
 from torchpair import choose, present, search, source
 from torchpair.catalog import Catalog, Published
 from torchpair.choose import ARCHES, Card, Machine
 from torchpair.facts import Facts
-from torchpair.resources import templates_dir
+from torchpair.resources import page_templates
 from torchpair.search import Wish
 
 ANY = "any"  # a card that nobody named
@@ -25,13 +24,7 @@ KINDS = ("base", "cuda", "torch", "triton", "python", "audio", "other")
 
 def html(catalog: Catalog, facts: Facts) -> str:
     """The page. Everything of the catalog is somebody else's text: escaped, and never part of a script."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir()),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     environment.filters.update(plain=present.plain, size=present.size, count=present.count)
     data = view(catalog, facts)
     return environment.get_template("catalog.html.j2").render(catalog=catalog, data=data, **data)

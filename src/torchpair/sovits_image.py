@@ -31,6 +31,7 @@ from torchpair.matrix import Mirror
 from torchpair.probe.pack import pack
 from torchpair.progress import Progress
 from torchpair.resolve import UID
+from torchpair.resources import text_templates
 from torchpair.sovits import layout
 from torchpair.sovits_lock import Lock, Question
 
@@ -114,7 +115,7 @@ def lock_path(question: Question, locks: Path) -> Path:
 def dockerfile(application: Application) -> str:
     """The text of the Dockerfile."""
     return (
-        deploy._environment()
+        text_templates()
         .get_template(TEMPLATE)
         .render(
             app=application, layout=layout, uid=UID, health=deploy.health_command,

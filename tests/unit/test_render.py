@@ -379,7 +379,7 @@ MakeSpec = Callable[..., Spec]
 def test_rendering_is_deterministic(shipped: Workspace) -> None:
     specs = shipped.everywhere()
     first = shipped.rendered(specs)
-    render._environment.cache_clear()
+    render.text_templates.cache_clear()
     assert Workspace(shipped.file).rendered(specs[::-1]) == first
 
 
@@ -425,7 +425,7 @@ def test_where_python_comes_from(spec: MakeSpec, shipped: Workspace, python: str
 
 def test_undefined_names_are_errors() -> None:
     with pytest.raises(jinja2.UndefinedError):
-        render._environment().from_string("{{ nothing }}").render()
+        render.text_templates().from_string("{{ nothing }}").render()
 
 
 def test_labels_of_a_cpu_row(spec: MakeSpec) -> None:
