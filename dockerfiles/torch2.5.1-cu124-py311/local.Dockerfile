@@ -57,37 +57,24 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# Word for word as in `interpreter`: where the distribution is the same, BuildKit does it once.
-RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
- && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      # unpacks wheels
-      python3 \
- && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
- && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
-      -exec touch --no-dereference --date=@1577836800 {} + \
- && rm /var/tmp/before \
- && touch --date=@1577836800 /var/tmp
+# Nothing here waits for `interpreter`, or apt's lock. Of pip only the wheel that Debian and Ubuntu have for ensurepip: it
+# runs as it is, and a virtual environment for it alone takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     rm -f /etc/apt/apt.conf.d/docker-clean \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       ca-certificates \
-      python3-venv
+      python3 \
+      python3-pip-whl
 ARG PYPI_INDEX=
 COPY <<'LOCK' /locks/tools.txt
 uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19  # uv-0.13.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    python3 -m venv /opt/tools \
- && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/tools/bin/pip install --no-cache-dir \
+    PIP_CERT=/etc/ssl/certs/ca-certificates.crt PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
+    python3 -m pip install --no-cache-dir --target /opt/tools \
       ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
 COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
@@ -184,7 +171,7 @@ LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /opt/tools/bin/python --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+      --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
  && mkdir /metadata \
  && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
  && settle
