@@ -39,10 +39,12 @@ class Run:
     err: str
 
 
-def torchpair(*arguments: str, cwd: Path = ROOT, timeout: float = 1500) -> Run:
+def torchpair(*arguments: str, cwd: Path = ROOT, timeout: float = 1500, host: str | None = None) -> Run:
+    """host: of another engine than the tests' own."""
     done = subprocess.run(
         [sys.executable, "-m", "torchpair.cli", *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+        env={**os.environ, "DOCKER_HOST": host} if host else None,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return Run(done.returncode, done.stdout, done.stderr)

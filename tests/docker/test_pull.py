@@ -6,9 +6,11 @@ import gzip
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from torchpair import render, wire
 from torchpair.registry import DOCKER_MANIFEST, Manifest, Registry
 from torchpair.resolve import Spec
 
-from .conftest import torchpair
+from .conftest import FOURTEEN, torchpair
+from .engines import second
 from .registries import Server
 from .test_publish import DAY, FULL, MB, NEW, OLD, Rows, rows, server
 
@@ -210,3 +213,48 @@ def test_the_quick_check_runs_in_what_was_pulled(published: dict[str, Any], tmp_
     """These images have not even a shell: the check says that it learned nothing, and the pull stands."""
     done = torchpair("pull", "--catalog", saved(tmp_path, published), "--gpu", "none", "--check", "quick")
     assert done.code == 3 and "digest as in the catalog" in done.out and "cannot start" in done.err
+
+
+def test_two_real_rows_on_a_machine_that_has_nothing(
+    reports: dict[str, dict[str, Any]], matrix: Callable[[str], Path], client: DockerClient, tmp_path: Path
+) -> None:
+    """Two patch releases: built, published, chosen and pulled by an engine without images or build cache, and proven
+    there. The second pull brings what the layers promise: less than half of the image."""
+    older = FOURTEEN.replace("2.14.1", "2.14.0")
+    row = '{{torch: "{}", cuda: "13.0", python: "3.13", default: true}}'
+    folder = matrix("".join(f"  - {row.format(torch)}\n" for torch in ("2.14.0", "2.14.1")))
+    server = Server(tmp_path / "registry").start()
+    try:
+        done = torchpair("images", cwd=folder)
+        assert done.code == 0, done.out + done.err
+        made = {name: json.loads((folder / f"reports/{name}.json").read_text()) for name in (older, FOURTEEN)}
+        assert made[FOURTEEN]["image_id"] == reports[FOURTEEN]["image_id"]
+        done = torchpair("publish", "-r", server.host, cwd=folder, timeout=1800)
+        assert done.code == 0, done.out + done.err
+        body = json.loads(torchpair("catalog", "-r", server.host).out)
+        with second(tmp_path / "elsewhere") as (host, there):
+            assert there.images.list(all=True) == []
+            for name, torch, limit in ((older, "2.14.0", 1.0), (FOURTEEN, "2.14.1", 0.45)):
+                asked = ("--catalog", server.host, "--gpu", "none", "--torch", torch)
+                image = entry(body, name)
+                chosen = torchpair("choose", *asked, host=host)
+                assert chosen.code == 0 and f"@{image['digest']}" in chosen.out, chosen.out + chosen.err
+                done = torchpair("pull", *asked, "--check", "full", cwd=tmp_path, host=host, timeout=1800)
+                assert done.code == 0 and "healthy" in done.out, done.out + done.err
+                said = re.search(r"digest as in the catalog; ([\d,]+) of ([\d,]+) bytes pulled", done.out)
+                assert said, done.out
+                came, whole = (int(number.replace(",", "")) for number in said.groups())
+                assert whole == image["size"] and came <= limit * whole
+                print(f"{name}: {came:,} of {whole:,} bytes pulled ({came / whole:.3f})")
+                held = there.images.get(f"{server.host}/torchpair:{image['tag']}")
+                assert held.id == made[name]["image_id"]
+                assert held.attrs["RepoDigests"] == [f"{server.host}/torchpair@{image['digest']}"]
+    finally:
+        server.stop()
+        shutil.rmtree(server.data, ignore_errors=True)
+        for image in client.images.list(f"{server.host}/torchpair"):
+            for tag in image.tags:
+                if tag.startswith(server.host):
+                    client.images.remove(tag)
+        if client.images.list(f"torchpair:{older.removeprefix('torch')}"):
+            client.images.remove(f"torchpair:{older.removeprefix('torch')}")
