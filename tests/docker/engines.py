@@ -16,13 +16,12 @@ from docker import DockerClient
 
 from torchpair import engine as engines
 
+BRIDGE = "torchpair1"
+
 
 @contextmanager
-def second(folder: Path) -> Iterator[tuple[str, DockerClient]]:
-    """Its address and a client of it. It is ended by its id, and its data removed.
-
-    It has no network of its own: what is checked in it needs none.
-    """
+def second(first: DockerClient, folder: Path) -> Iterator[tuple[str, DockerClient]]:
+    """Its address and a client of it. It is ended by its id, and its data removed."""
     program = engines._dockerd()
     assert program and os.geteuid() == 0, "a second engine needs dockerd, and root to run it"
     own = engines.STATE / "engine/usr"
@@ -30,13 +29,17 @@ def second(folder: Path) -> Iterator[tuple[str, DockerClient]]:
     host = f"unix://{run}/docker.sock"
     argv = [
         str(program), f"--host={host}", f"--data-root={folder}/data", f"--exec-root={run}/exec",
-        f"--pidfile={run}/dockerd.pid", "--storage-driver=overlay2", "--bridge=none", "--iptables=false",
+        f"--pidfile={run}/dockerd.pid", "--storage-driver=overlay2", f"--bridge={BRIDGE}", "--iptables=false",
         "--ip6tables=false",
     ]  # fmt: skip
     if program.is_relative_to(own):
         argv.append(f"--init-path={own}/bin/docker-init")
     env = {**os.environ, "PATH": f"{own}/sbin:{own}/bin:{os.environ['PATH']}"}
     folder.mkdir(parents=True)
+    # A dockerd without a bridge removes docker0, which is the first one's (moby's daemon_unix.go).
+    for left in first.networks.list(names=["torchpair-second"]):
+        left.remove()
+    network = first.networks.create("torchpair-second", options={"com.docker.network.bridge.name": BRIDGE})
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     client = None
@@ -55,5 +58,6 @@ def second(folder: Path) -> Iterator[tuple[str, DockerClient]]:
             client.close()
         process.terminate()
         process.wait(timeout=60)
+        network.remove()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(run, ignore_errors=True)

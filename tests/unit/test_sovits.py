@@ -455,6 +455,22 @@ def test_pip_check_lets_through_what_is_known_and_nothing_else(monkeypatch: pyte
     assert verify.pip_check(["gradio 4.44.1 has requirement markupsafe~=2.0"]) == ["pip check: torchaudio 2.8.0 x"]
 
 
+def test_what_upstream_writes_beside_its_code_is_written_while_the_image_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dictionary of polyphones, at the first import; a language that fails is named with its last words."""
+    text = tmp_path / "GPT_SoVITS" / "text"
+    (text / "g2pw").mkdir(parents=True)
+    for name in ("__init__", *(module for module, _ in verify.SPOKEN.values())):
+        (text / f"{name}.py").write_text("def g2p(words):\n    return words\n")
+    (text / "korean.py").write_text("raise OSError('no dictionary')\n")
+    (text / "g2pw" / "__init__.py").write_text("open(__file__ + '.pickle', 'w').close()\n")
+    monkeypatch.setattr(verify.layout, "CODE", tmp_path)
+    problems = verify.languages()
+    assert len(problems) == 1 and problems[0].startswith("Korean: ") and "no dictionary" in problems[0]
+    assert (text / "g2pw" / "__init__.py.pickle").is_file()
+
+
 def test_the_package_runs_from_one_file(tmp_path: Path) -> None:
     target = tmp_path / "sovits.pyz"
     pack(target, sovits_image.RECIPE.parent, sovits_image.PACKAGE)
