@@ -122,10 +122,9 @@ def publish(
     why = push.unsigned(key) if signing else "--no-sign"
     done = [_put(registry, engine, row, why is None, key, insecure, say) for row in rows]
     images = [item.image for item in done]
-    # What tags point at now, not when this began: a push takes long.
-    names = {tag for image in images for tag in (image.tag, *tags.rolling(image))}
-    now = {**held.tags, **{tag: digest for tag in sorted(names) if (digest := registry.digest(tag))}}
-    known = {**held.known, **{image.digest: image for image in images}}
+    # What is there now, not when this began: a push takes long, and jobs of one workflow publish side by side.
+    held = describe.read(registry)
+    now, known = held.tags, {**held.known, **{image.digest: image for image in images}}
     plan = tags.plan(images, known, now, str(registry.where), force)
     moved: list[Move] = []
     for move in plan.moves:

@@ -143,6 +143,8 @@ def plan(
             key=lambda image: image.rank,
         )
         current = held.get(name)
+        if current == best.digest and all(image.digest != current for image in publishing):
+            kept.append(f"{name} stays at {best.tag}, which is newer (--force moves it back)")
         if current not in (None, best.digest) and not force:
             there_image = known.get(current or "")
             if there_image is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fake_registry import Fake, running
-from published import labels, lock, put, report, spec
+from published import EIGHT, labels, lock, put, report, spec
 
 from torchpair import artifacts, describe, publish, push, tags
 from torchpair.engine import Engine
@@ -161,20 +161,24 @@ def test_a_tag_of_another_image_is_refused_before_anything_is_sent(
     assert fake.tags[spec().tag] != before[spec().tag]
 
 
-def test_somebody_else_publishes_a_newer_one_meanwhile(
-    fake: Fake, publishing: Callable[..., publish.Outcome], monkeypatch: pytest.MonkeyPatch
+NEWER = 'torch: "2.14.1", cuda: "13.0", python: "3.13"'
+
+
+@pytest.mark.parametrize("other, ours", [(NEWER, EIGHT), (EIGHT, NEWER)])
+def test_somebody_else_publishes_meanwhile(
+    fake: Fake, publishing: Callable[..., publish.Outcome], monkeypatch: pytest.MonkeyPatch, other: str, ours: str
 ) -> None:
-    """What tags point at is read when they move, not when the push began."""
+    """What tags point at is read when they move, not when the push began: whoever ends last, `latest` is the newer."""
     sbom = artifacts.sbom
 
     def meanwhile(*arguments: Any) -> bytes:
-        put(fake, spec('torch: "2.14.1", cuda: "13.0", python: "3.13"'), "latest")
+        put(fake, spec(other), "latest")
         return sbom(*arguments)
 
     monkeypatch.setattr(artifacts, "sbom", meanwhile)
-    outcome = publishing(row(spec()))
-    assert fake.tags["latest"] == fake.tags["2.14.1-cu130-py313-debian13"]
-    assert any(line.startswith("latest stays") for line in outcome.kept)
+    outcome = publishing(row(spec(ours)))
+    assert fake.tags["latest"] == fake.tags[spec(NEWER).tag]
+    assert any(line.startswith("latest stays") for line in outcome.kept) == (ours == EIGHT)
 
 
 def test_the_registry_has_another_image_than_the_engine(
