@@ -290,8 +290,8 @@ LOCK
 
 ARG PYPI_INDEX=
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_CONSTRAINT='' python3 -m pip install --no-cache-dir \
-      ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --target /opt/toolkit --no-deps --require-hashes -r /locks/toolkit.txt \
+    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} --python /usr/bin/python3 \
+      --target /opt/toolkit --no-deps --require-hashes -r /locks/toolkit.txt \
  && ln -s libcudart.so.13 /opt/toolkit/nvidia/cu13/lib/libcudart.so
 
 
