@@ -59,5 +59,8 @@ def second(first: DockerClient, folder: Path) -> Iterator[tuple[str, DockerClien
         process.terminate()
         process.wait(timeout=60)
         network.remove()
+        # overlay2 mounts its data root upon itself, and does not take that back.
+        while (folder / "data").is_mount():
+            subprocess.run(["umount", folder / "data"], check=True)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(run, ignore_errors=True)
