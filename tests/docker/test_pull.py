@@ -252,9 +252,7 @@ def test_two_real_rows_on_a_machine_that_has_nothing(
     finally:
         server.stop()
         shutil.rmtree(server.data, ignore_errors=True)
-        for image in client.images.list(f"{server.host}/torchpair"):
+        for image in [*client.images.list(f"{server.host}/torchpair"), *client.images.list("torchpair")]:
             for tag in image.tags:
-                if tag.startswith(server.host):
+                if tag.startswith((server.host, "torchpair:2.14.0-")):
                     client.images.remove(tag)
-        if client.images.list(f"torchpair:{older.removeprefix('torch')}"):
-            client.images.remove(f"torchpair:{older.removeprefix('torch')}")
