@@ -336,6 +336,8 @@ COPY <<'PLAN' /opt/torchaudio.json
 PLAN
 
 ENV CUDA_HOME=/opt/toolkit
+# Another value when `torchpair preflight` asks: who asks is told, and not that the cache has it.
+ARG ASKED=
 RUN --mount=type=bind,from=audio-source,target=/src,rw \
     --mount=type=bind,from=toolkit,source=/opt/toolkit/nvidia/cu13,target=/opt/toolkit \
     python3 -B /opt/compiler.pyz preflight /opt/torchaudio.json --source /src

@@ -216,7 +216,7 @@ def preflight(
     log.parent.mkdir(parents=True, exist_ok=True)
     steps = Steps(spec.name, progress)
     # cacheonly: the stage is run, and nothing of it is taken out.
-    more = ["--set", "*.target=preflight", "--set", "*.output=type=cacheonly"]
+    more = ["--set", "*.target=preflight", "--set", "*.output=type=cacheonly", "--set", f"*.args.ASKED={time.time()}"]
     code = _bake(engine, spec, folder, log, steps, [], mirror, inputs, more)
     if code:
         raise BuildError(f"{spec.name}: {steps.failure or f'buildx ended with {code}'}", why=f"log: {log}")

@@ -111,6 +111,11 @@ ENV {DEBIAN_SWITCHES}
         assert switches["USE_CUDA"] == "off" and switches["USE_FBGEMM"] == "off"
         assert {switches[name] for name in ("USE_OPENMP", "USE_MKLDNN")} == {"on"}, switches
         assert time.monotonic() - began < 900
+        # Who asks once more is told once more.
+        log = tmp_path / "reports" / "logs" / "torch-deps.log"
+        log.unlink()
+        assert torchpair("preflight", "torch-deps", *sources, cwd=tmp_path).code == 0
+        assert dict(re.findall(r"^(USE_\w+): (on|off)$", log.read_text(), re.MULTILINE)) == switches
 
         # Debian's source has no FBGEMM: whoever asks for it hears so in minutes.
         done = torchpair("preflight", "torch-whole", *sources, cwd=tmp_path)
