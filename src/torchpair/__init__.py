@@ -1,3 +1,3 @@
 """torchpair: Docker images in which torch and torchaudio are a proven pair."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"

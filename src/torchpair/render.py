@@ -83,11 +83,15 @@ def file_name(spec: Spec) -> str:
 def drift(folder: Path, rendered: Mapping[str, str]) -> list[str]:
     """A unified diff for each file below `folder` that is not what would be rendered, is missing or is left over."""
     diffs = []
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*Dockerfile")} if folder.is_dir() else set()
-    for name in sorted(present | rendered.keys()):
-        old = _read(folder / name) if name in present else ""
+    for name in sorted(_ours(folder) | rendered.keys()):
+        old = _read(folder / name) if (folder / name).is_file() else ""
         diffs += diff(f"{folder.name}/{name}", old, rendered.get(name, ""))
     return diffs
+
+
+def _ours(folder: Path) -> set[str]:
+    """The rendered files below a folder. A Dockerfile without the banner is somebody's own, and is left alone."""
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*Dockerfile") if p.is_file() and BANNER in _read(p)}
 
 
 def _read(path: Path) -> str:
@@ -112,11 +116,10 @@ def write(folder: Path, rendered: Mapping[str, str]) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             changed.append(name)
-    for path in list(folder.rglob("*Dockerfile")):  # a list: folders go while it is walked
-        name = path.relative_to(folder).as_posix()
-        if name not in rendered:
-            path.unlink()
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
-            changed.append(name)
+    for name in sorted(_ours(folder) - rendered.keys()):
+        path = folder / name
+        path.unlink()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+        changed.append(name)
     return changed

@@ -15,6 +15,12 @@ def templates_dir() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "templates"
 
 
+def tools_folder() -> Path:
+    """The folder of the tools.txt that came with torchpair, for who has not locked the build stages' tools yet."""
+    package = Path(__file__).resolve().parent
+    return package if (package / "tools.txt").is_file() else package.parents[1] / "locks"
+
+
 @lru_cache(maxsize=1)
 def text_templates() -> jinja2.Environment:
     """For Dockerfiles, YAML and .env: nothing is escaped; what may stand in a value is settled where it comes in."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from torchpair import compiler, matrix, mirrors, plan, render
+from torchpair import compiler, matrix, mirrors, plan, render, resources
 from torchpair import facts as facts_data
 from torchpair import lock as lockfile
 from torchpair.errors import LockError, ResolveError, TorchpairError
@@ -135,6 +135,10 @@ class Workspace:
         write_whole(self.locks / "tools.txt", lockfile.text("tools", lock))
         return lock
 
+    @property
+    def _tools(self) -> Path:
+        return self.locks if (self.locks / "tools.txt").is_file() else resources.tools_folder()
+
     def extras(self, spec: Spec, *, make: bool) -> dict[str, lockfile.Lock]:
         """The builder's locks of a row. make: those that are not there, or stale, are settled. Raises LockError."""
         found = {}
@@ -189,16 +193,22 @@ class Workspace:
 
     def rendered(self, specs: Sequence[Spec]) -> dict[str, str]:
         """The text of every Dockerfile, by its path below dockerfiles/."""
-        tools = lockfile.read_tools(self.locks)
+        tools = lockfile.read_tools(self._tools)
         return {
             render.file_name(spec): render.dockerfile(spec, self.lock(spec), tools, self.extras(spec, make=False))
             for spec in specs
         }
 
     def write_rendered(self) -> list[str]:
-        """Render the whole matrix to dockerfiles/ and docker-bake.json; what changed."""
+        """Render the whole matrix to dockerfiles/ and docker-bake.json; what changed.
+
+        A folder without locks/tools.txt gets the one that came with torchpair.
+        """
         specs = self.everywhere()
         changed = render.write(self.dockerfiles, self.rendered(specs))
+        if (shipped := self._tools) != self.locks:
+            write_whole(self.locks / "tools.txt", (shipped / "tools.txt").read_text(encoding="utf-8"))
+            changed.append("locks/tools.txt")
         bake = self.folder / plan.BAKE_FILE
         text = plan.bake(specs)
         if not bake.is_file() or bake.read_text(encoding="utf-8") != text:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from torchpair import cli, engine, factory, plan, search, shard
+from torchpair import cli, engine, factory, plan, render, search, shard
 from torchpair import facts as facts_data
 from torchpair import lock as locks
 from torchpair.errors import CommandError, EngineError
 from torchpair.present import Outcome
 from torchpair.workspace import Workspace
 
+ROOT = Path(__file__).resolve().parents[2]
 ROW = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'
 GOOD = f"images:\n  - {{{ROW}, default: true}}\n"
 Project = Callable[..., Workspace]
@@ -201,15 +202,21 @@ def test_a_left_over_is_drift_and_goes(run: Run, project: Project, tmp_path: Pat
     run("render", matrix=file)
     old = tmp_path / "dockerfiles/old/Dockerfile"
     old.parent.mkdir()
-    old.write_text("FROM x\n", encoding="utf-8")
+    old.write_text(f"# {render.BANNER}\nFROM x\n", encoding="utf-8")
     ended = run("render", "--check", matrix=file)
     assert ended.code == 2 and "-FROM x" in ended.out
     assert run("render", matrix=file).code == 0 and not old.parent.exists()
 
 
-def test_render_without_the_lock_of_the_tools(run: Run, project: Project) -> None:
-    ended = run("render", matrix=project(GOOD, locks=False).file)
-    assert ended.code == 2 and "try: torchpair lock --tools" in ended.err
+def test_render_brings_the_lock_of_the_tools(run: Run, project: Project, tmp_path: Path) -> None:
+    file = project(GOOD, locks=False).file
+    assert run("render", "--check", matrix=file).code == 2 and not (tmp_path / "locks").exists()
+    ended = run("render", matrix=file)
+    assert ended.code == 0 and "wrote locks/tools.txt" in ended.out
+    assert files(tmp_path)["locks/tools.txt"] == (ROOT / "locks/tools.txt").read_bytes()
+    (tmp_path / "locks/tools.txt").write_text("# asked: mine\n")
+    run("render", matrix=file)
+    assert (tmp_path / "locks/tools.txt").read_text() == "# asked: mine\n", "one that is there stays"
 
 
 def test_render_with_a_stale_lock(run: Run, project: Project, tmp_path: Path) -> None:

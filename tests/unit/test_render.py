@@ -443,7 +443,10 @@ def test_architectures_that_nobody_verified_are_not_claimed(spec: MakeSpec) -> N
 
 # ---- files --------------------------------------------------------------------------------------------------------
 
-NEW = {"a/Dockerfile": "FROM x\n", "a/local.Dockerfile": "FROM y\n", "b/Dockerfile": "FROM z\n"}
+HEAD = f"# {render.BANNER}\n"
+NEW = {
+    "a/Dockerfile": f"{HEAD}FROM x\n", "a/local.Dockerfile": f"{HEAD}FROM y\n", "b/Dockerfile": f"{HEAD}FROM z\n",
+}  # fmt: skip
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -458,7 +461,7 @@ def test_write_creates_changes_and_removes(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*Dockerfile")}
     assert render.write(folder, NEW) == [] and before == {p: p.stat().st_mtime_ns for p in before}
     (folder / "a/notes.txt").write_text("mine")
-    changed = {"b/Dockerfile": "FROM w\n"}
+    changed = {"b/Dockerfile": f"{HEAD}FROM w\n"}
     assert len(render.drift(folder, changed)) == 3
     assert sorted(render.write(folder, changed)) == sorted(NEW)
     assert tree(folder) == {**changed, "a/notes.txt": "mine"}, "only what was rendered is removed"
@@ -466,10 +469,18 @@ def test_write_creates_changes_and_removes(tmp_path: Path) -> None:
 
 
 def test_several_left_over_folders_go(tmp_path: Path) -> None:
-    many = {f"row{i}/{kind}Dockerfile": "FROM x\n" for i in range(5) for kind in ("", "local.")}
+    many = {f"row{i}/{kind}Dockerfile": HEAD for i in range(5) for kind in ("", "local.")}
     render.write(tmp_path, many)
     assert sorted(render.write(tmp_path, {})) == sorted(many)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dockerfile_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    own = tmp_path / "app/Dockerfile"
+    own.parent.mkdir()
+    own.write_text("FROM mine\n")
+    assert render.drift(tmp_path, {}) == [] and render.write(tmp_path, {}) == []
+    assert own.read_text() == "FROM mine\n"
 
 
 @pytest.mark.parametrize(
