@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair import __version__, cli_choose, cli_deploy, cli_doctor, cli_know, cli_publish
+from torchpair.cli_completion import check_names, completion, mirror_names, profile_names, row_names
 from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
@@ -42,6 +43,7 @@ mirror_option = click.option(
     "--mirror",
     envvar="MIRROR",
     metavar="NAME",
+    shell_complete=mirror_names,
     help="Take every download from this mirror of matrix.yaml (such as cn).",
 )
 gpu_option = click.option(
@@ -55,7 +57,8 @@ def main() -> None:
     # Ended by its id, a build must end its buildx too, as Ctrl-C does; what is compiled by then is kept.
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        cli.main(standalone_mode=False)
+        # Named here: the scripts of `completion` ask by this name, however torchpair was started.
+        cli.main(prog_name="torchpair", standalone_mode=False)
     except TorchpairError as error:
         _complain(f"torchpair: {error}")
         sys.exit(error.exit_code)
@@ -112,7 +115,7 @@ def _say(line: str) -> None:
 
 
 @cli.command()
-@click.argument("names", nargs=-1, metavar="[ROW]...")
+@click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @matrix_option
 @base_option
 @gpu_option
@@ -184,7 +187,7 @@ def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -
 
 
 @cli.command()
-@click.argument("name", metavar="ROW", required=False)
+@click.argument("name", metavar="ROW", required=False, shell_complete=row_names)
 @matrix_option
 @base_option
 @gpu_option
@@ -216,7 +219,7 @@ def build(
 
 
 @cli.command()
-@click.argument("name", metavar="ROW")
+@click.argument("name", metavar="ROW", shell_complete=row_names)
 @click.option("--output", "-o", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder.")
 @matrix_option
 @base_option
@@ -236,7 +239,7 @@ def wheel(
 
 
 @cli.command()
-@click.argument("name", metavar="ROW")
+@click.argument("name", metavar="ROW", shell_complete=row_names)
 @matrix_option
 @base_option
 @mirror_option
@@ -255,13 +258,18 @@ def preflight(
 
 
 @cli.command()
-@click.argument("target", metavar="IMAGE|ROW")
+@click.argument("target", metavar="IMAGE|ROW", shell_complete=row_names)
 @matrix_option
 @base_option
 @gpu_option
 @click.option("--smoke", is_flag=True, help="Of an image of GPT-SoVITS: ask its server for speech, with a stub voice.")
-@click.option("--profile", metavar="core|gpt-sovits|FILE", help="A set of checks, or a file that lists some.")
-@click.option("--only", metavar="ID,ID...", help="These checks, or groups of checks, only.")
+@click.option(
+    "--profile",
+    metavar="core|gpt-sovits|FILE",
+    shell_complete=profile_names,
+    help="A set of checks, or a file that lists some.",
+)
+@click.option("--only", metavar="ID,ID...", shell_complete=check_names, help="These checks, or groups of checks, only.")
 @click.option("--quick", is_flag=True, help="The few checks of a HEALTHCHECK only.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
 @click.option(
@@ -334,10 +342,15 @@ def check(
 
 
 @cli.command()
-@click.argument("target", metavar="IMAGE|ROW")
+@click.argument("target", metavar="IMAGE|ROW", shell_complete=row_names)
 @matrix_option
 @base_option
-@click.option("--have", metavar="IMAGE|ROW", help="Also what a pull brings to someone who has this one already.")
+@click.option(
+    "--have",
+    metavar="IMAGE|ROW",
+    shell_complete=row_names,
+    help="Also what a pull brings to someone who has this one already.",
+)
 @click.option(
     "--diff", "rebuild", is_flag=True, help="Build the row once more without the cache, and list what differs."
 )
@@ -404,7 +417,7 @@ def render(file: Path, only_check: bool) -> None:
 
 
 @cli.command()
-@click.argument("names", nargs=-1, metavar="[ROW]...")
+@click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @matrix_option
 @click.option(
     "--check",
@@ -464,7 +477,7 @@ def stop() -> None:
 
 
 @cli.command()
-@click.argument("names", nargs=-1, metavar="[ROW]...")
+@click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @matrix_option
 @click.option(
     "--format", "form", type=click.Choice(["bake", "github"]), default="bake", show_default=True,
@@ -493,6 +506,7 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
 for command in (
     cli_choose.choose, cli_choose.page, cli_choose.pull, cli_deploy.deploy, cli_deploy.models, cli_doctor.doctor,
     cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts, cli_publish.publish, cli_publish.catalog,
+    completion,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from torchpair.cli_completion import torch_versions
 from torchpair.cli_know import json_flag
 from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, EngineError, TorchpairError
 
@@ -29,7 +30,7 @@ options = (
         help='Instead of this machine\'s: "RTX 5090", "sm_120", "12.0", or none; may be repeated.',
     ),
     click.option("--driver", help='Instead of this machine\'s: "570" or "570.124.06".'),
-    click.option("--torch", help='A torch, or its beginning: "2.8".'),
+    click.option("--torch", shell_complete=torch_versions, help='A torch, or its beginning: "2.8".'),
     click.option("--cuda", help='A CUDA: "12.8", or cpu.'),
     click.option("--python", help="A Python."),
     click.option("--arch", help="x86_64 or aarch64; by default that of the card, or of this machine."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from torchpair.cli_completion import row_names
 from torchpair.cli_know import matrix_option
 from torchpair.errors import EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
 
@@ -53,7 +54,7 @@ def deploy() -> None:
 @click.option("--user", metavar="UID:GID", help="Who the container runs as; by default you, or 10001 for root.")
 @click.option("--name", default="gpt-sovits", show_default=True, help="The name of the compose project.")
 @click.option("--image", metavar="IMAGE", help="An image that was made here before, instead of building one.")
-@click.option("--row", metavar="ROW", help="The row of the matrix to stand on.")
+@click.option("--row", metavar="ROW", shell_complete=row_names, help="The row of the matrix to stand on.")
 @click.option("--source", metavar="SOURCE", help="GPT-SoVITS: git+URL@ref, an archive with #sha256=, a folder.")
 @click.option("--nltk", type=click.Path(path_type=Path, exists=True, file_okay=False), help="NLTK's data, a folder.")
 @click.option("--dry-run", is_flag=True, help="Write and show the files; build and start nothing.")
@@ -253,7 +254,7 @@ def _built(
 
 @deploy.command()
 @matrix_option
-@click.option("--row", metavar="ROW", help="The row to stand on.")
+@click.option("--row", metavar="ROW", shell_complete=row_names, help="The row to stand on.")
 def lock(file: Path, row: str | None) -> None:
     """Settle exact versions of what GPT-SoVITS adds to a row, for every flavour: locks/gpt-sovits/."""
     from torchpair import deploy as deployments

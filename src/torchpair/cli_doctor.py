@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
+from torchpair.cli_completion import row_names
 from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EngineError
 
 
 @click.command()
-@click.argument("target", metavar="[IMAGE|ROW]", required=False)
+@click.argument("target", metavar="[IMAGE|ROW]", required=False, shell_complete=row_names)
 @click.option("--python", "executable", metavar="PATH", help="A Python of this machine, such as .venv/bin/python.")
 @matrix_option
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from torchpair.cli_completion import row_names, torch_versions
 from torchpair.errors import EXIT_USAGE, TorchpairError
 
 if TYPE_CHECKING:
@@ -98,10 +99,10 @@ def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("name", metavar="[ROW]", required=False)
+@click.argument("name", metavar="[ROW]", required=False, shell_complete=row_names)
 @matrix_option
 @known_base
-@click.option("--torch", help="Instead of a row: a torch version.")
+@click.option("--torch", shell_complete=torch_versions, help="Instead of a row: a torch version.")
 @click.option("--cuda", help="Its CUDA; by default the one that PyPI has.")
 @click.option("--python", help="Its Python; by default 3.12 or the nearest that there is.")
 @click.option("--torchaudio", help="A torchaudio; by default the one that the rules choose.")
@@ -152,7 +153,7 @@ def explain(
 @click.command()
 @click.option("--gpu", "gpus", multiple=True, help='A GPU: "sm_120", "12.0" or "RTX 5090"; may be repeated.')
 @click.option("--driver", help='The NVIDIA driver: "570" or "570.124.06".')
-@click.option("--torch", help='The torch, or its beginning: "2.8".')
+@click.option("--torch", shell_complete=torch_versions, help='The torch, or its beginning: "2.8".')
 @click.option("--python", help="The Python.")
 @click.option("--cuda", help="The CUDA.")
 @click.option("--arch", default=None, help="x86_64 or aarch64; by default the one that the GPU comes with.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from torchpair.cli_completion import row_names
 from torchpair.cli_know import matrix_option
 from torchpair.errors import EXIT_UNHEALTHY, EngineError
 
@@ -39,7 +40,7 @@ def _tell(line: str) -> None:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[ROW]...")
+@click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @registry_option
 @insecure_option
 @matrix_option
