@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair import __version__, cli_choose, cli_deploy, cli_doctor, cli_know, cli_publish
-from torchpair.cli_completion import check_names, completion, mirror_names, profile_names, row_names
-from torchpair.cli_know import json_flag, matrix_option
+from torchpair.cli_completion import check_names, completion, profile_names, row_names
+from torchpair.cli_know import json_flag, matrix_option, mirror_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_OK,
@@ -39,13 +39,6 @@ base_option = click.option(
     "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
     help="nvidia/cuda images, a Debian made on this machine, or whichever can be had.",
 )  # fmt: skip
-mirror_option = click.option(
-    "--mirror",
-    envvar="MIRROR",
-    metavar="NAME",
-    shell_complete=mirror_names,
-    help="Take every download from this mirror of matrix.yaml (such as cn).",
-)
 gpu_option = click.option(
     "--gpu", type=click.Choice(["auto", "require", "off"]), default="auto", envvar="GPU", show_default=True,
     help="auto: use GPUs where the engine has them; require: inconclusive without one.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_know import matrix_option
+from torchpair.cli_know import matrix_option, mirror_option
 from torchpair.errors import EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def deploy() -> None:
 
 @deploy.command("gpt-sovits")
 @matrix_option
+@mirror_option
 @click.option("--gpu/--cpu", "gpu", default=None, help="Where to compute; by default a GPU where the engine has one.")
 @click.option("--flavour", type=click.Choice(["api", "lite", "full"]), default="api", show_default=True,
               help="api: the server. lite: the WebUI and training too. full: recognition too.")  # fmt: skip
@@ -61,9 +62,9 @@ def deploy() -> None:
 @click.option("--timeout", type=click.FloatRange(1, 7200), default=900.0, show_default=True,
               help="Seconds until it has to answer.")  # fmt: skip
 def gpt_sovits(
-    file: Path, gpu: bool | None, flavour: Any, version: str | None, models: Path | None, data: Path | None,
-    output: Path, ports: tuple[str, ...], address: str, user: str | None, name: str, image: str | None,
-    row: str | None, source: str | None, nltk: Path | None, dry_run: bool, timeout: float,
+    file: Path, mirror: str | None, gpu: bool | None, flavour: Any, version: str | None, models: Path | None,
+    data: Path | None, output: Path, ports: tuple[str, ...], address: str, user: str | None, name: str,
+    image: str | None, row: str | None, source: str | None, nltk: Path | None, dry_run: bool, timeout: float,
 ) -> None:  # fmt: skip
     """Write compose.yaml, .env and kubernetes.yaml, check host, image and models, start, and wait until it answers."""
     from torchpair import deploy as deployments
@@ -74,7 +75,7 @@ def gpt_sovits(
     from torchpair.workspace import Workspace
 
     screen = console()
-    workspace = Workspace(file)
+    workspace = Workspace(file, mirror or None)
     engine = None if dry_run and image else _find(dry_run)
     tag = image or _reference(workspace, row, flavour)
     if gpu is None:
@@ -254,15 +255,16 @@ def _built(
 
 @deploy.command()
 @matrix_option
+@mirror_option
 @click.option("--row", metavar="ROW", shell_complete=row_names, help="The row to stand on.")
-def lock(file: Path, row: str | None) -> None:
+def lock(file: Path, mirror: str | None, row: str | None) -> None:
     """Settle exact versions of what GPT-SoVITS adds to a row, for every flavour: locks/gpt-sovits/."""
     from torchpair import deploy as deployments
     from torchpair import sovits_image, sovits_lock
     from torchpair.report import write_whole
     from torchpair.workspace import BASES, Workspace
 
-    workspace = Workspace(file)
+    workspace = Workspace(file, mirror or None)
     (wanted,) = workspace.choose([row or sovits_image.recipe()["row"]])
     spec = workspace.specs([wanted], BASES[0])[0]
     row_lock = workspace.lock(spec)
@@ -360,18 +362,27 @@ def models_list(version: str | None) -> None:
 @models_gpt_sovits.command("fetch")
 @version_option
 @models_option
+@matrix_option
+@mirror_option
 @click.option("--flavour", type=click.Choice(["api", "lite", "full"]), default="api", help="full: UVR5's models too.")
 @click.option("--source", type=click.Choice(["hub", "mirror", "modelscope"]), default="hub", show_default=True,
               help="Hugging Face, its mirror hf-mirror.com, or ModelScope.")  # fmt: skip
 @click.option("--from", "base", metavar="ADDRESS", help="A copy of your own, laid out as the folder is.")
 @click.option("--jobs", "-j", type=click.IntRange(1, 16), default=4, show_default=True, help="Downloads at a time.")
-def models_fetch(version: str | None, folder: Path, flavour: str, source: str, base: str | None, jobs: int) -> None:
+def models_fetch(
+    version: str | None, folder: Path, file: Path, mirror: str | None, flavour: str, source: str, base: str | None,
+    jobs: int,
+) -> None:  # fmt: skip
     """Fetch what is missing or not whole. Goes on where it stopped; compares sha256 where it is known."""
     from torchpair import models as model_files
     from torchpair.console import console
+    from torchpair.workspace import Workspace
 
+    endpoint = Workspace(file, mirror).mirror.models if mirror else None
     with _watch(console()) as watch:
-        fetched = model_files.fetch(folder, _version(version), flavour, source, base=base, jobs=jobs, watch=watch)
+        fetched = model_files.fetch(
+            folder, _version(version), flavour, source, base=base, endpoint=endpoint, jobs=jobs, watch=watch
+        )
     click.echo(f"{len(fetched)} files fetched into {folder}." if fetched else f"All is there: {folder}.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair.cli_completion import row_names, torch_versions
+from torchpair.cli_completion import mirror_names, row_names, torch_versions
 from torchpair.errors import EXIT_USAGE, TorchpairError
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 matrix_option = click.option(
     "--matrix", "-m", "file", type=click.Path(path_type=Path), default=Path("matrix.yaml"), show_default=True,
     help="The matrix file.",
+)  # fmt: skip
+mirror_option = click.option(
+    "--mirror", envvar="MIRROR", metavar="NAME", shell_complete=mirror_names,
+    help="Take every download from this mirror of matrix.yaml (such as cn).",
 )  # fmt: skip
 known_base = click.option(
     "--base", type=click.Choice(["nvidia", "local"]), default="nvidia", show_default=True, help="The base to stand on."

@@ -218,7 +218,7 @@ def _to_compile(
     workspace.write_rendered()
     workspace.probe()
     for distro in dict.fromkeys((spec.distro, spec.tools_distro) if spec.base == "local" else ()):
-        bases.ensure_local(engine, distro, say)
+        bases.ensure_local(engine, distro, say, workspace.mirror.apt)
     return engine, spec, inputs
 
 

@@ -72,8 +72,8 @@ class Watcher:
 SILENT = Watcher()
 
 
-def url(weight: Weight, source: str, base: str | None = None) -> str:
-    """Where a file lies. base: the address of one's own copy, laid out as the models' folder is."""
+def url(weight: Weight, source: str, base: str | None = None, endpoint: str | None = None) -> str:
+    """Where a file lies. base: the address of one's own copy, laid out as the folder is. endpoint: another hub's."""
     if base:
         return f"{base.rstrip('/')}/{urllib.parse.quote(weight.path)}"
     below = weight.path.split("/", 1)[1]
@@ -81,24 +81,30 @@ def url(weight: Weight, source: str, base: str | None = None) -> str:
         return f"https://www.modelscope.cn/models/{ARCHIVES}/resolve/master/{urllib.parse.quote(weight.path)}"
     if "fast_langdetect" in weight.path:
         return f"{FASTTEXT}/{Path(weight.path).name}"
-    return f"{_HOSTS[source]}/{HUB}/resolve/{weights.HUB_REVISION}/{urllib.parse.quote(below)}"
+    return f"{_hub(source, endpoint)}/{HUB}/resolve/{weights.HUB_REVISION}/{urllib.parse.quote(below)}"
 
 
-def archive_url(archive: Archive, source: str, base: str | None = None) -> str:
+def _hub(source: str, endpoint: str | None) -> str:
+    return endpoint if endpoint and source == "hub" else _HOSTS[source]
+
+
+def archive_url(archive: Archive, source: str, base: str | None = None, endpoint: str | None = None) -> str:
     """As `url`, for a zip."""
     if base:
         return f"{base.rstrip('/')}/{archive.name}"
     if source == "modelscope":
         return f"https://www.modelscope.cn/models/{ARCHIVES}/resolve/master/{archive.name}"
-    return f"{_HOSTS[source]}/{ARCHIVES}/resolve/main/{archive.name}"
+    return f"{_hub(source, endpoint)}/{ARCHIVES}/resolve/main/{archive.name}"
 
 
-def plan(folder: Path, version: str, flavour: str, source: str, base: str | None = None) -> list[Download]:
+def plan(
+    folder: Path, version: str, flavour: str, source: str, base: str | None = None, endpoint: str | None = None
+) -> list[Download]:
     """What is missing or not whole, as downloads. Reads the folder, asks nobody."""
     wanted = weights.needed(version)
     wrong = {problem.path for problem in weights.look(folder, wanted, hashes=True)}
     downloads = [
-        Download(weight.path, url(weight, source, base), weight.size, weight.sha256)
+        Download(weight.path, url(weight, source, base, endpoint), weight.size, weight.sha256)
         for weight in wanted
         if weight.path in wrong and weight.archive is None
     ]
@@ -109,8 +115,11 @@ def plan(folder: Path, version: str, flavour: str, source: str, base: str | None
         absent = any(path in wrong for path in inside) or (not inside and not known)
         if flavour in archive.flavours and absent:
             downloads.append(
-                Download(archive.name, archive_url(archive, source, base), archive.size, archive.sha256, archive.folder)
-            )
+                Download(
+                    archive.name, archive_url(archive, source, base, endpoint), archive.size, archive.sha256,
+                    archive.folder,
+                )
+            )  # fmt: skip
     return downloads
 
 
@@ -121,16 +130,18 @@ def fetch(
     source: str = "hub",
     *,
     base: str | None = None,
+    endpoint: str | None = None,
     jobs: int = 4,
     watch: Watcher = SILENT,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Download]:
     """Fetch what is missing; what was fetched. Raises ModelsError with every file that could not be had.
 
+    endpoint: of a mirror, in place of Hugging Face's.
     jobs: downloads at a time. What one call has fetched in part, the next call goes on with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    downloads = plan(folder, version, flavour, source, base)
+    downloads = plan(folder, version, flavour, source, base, endpoint)
     stop = threading.Event()
     lock = threading.Lock()
     failed: list[str] = []

@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -307,3 +309,31 @@ def test_the_commands(hub: Hub, tmp_path: Path) -> None:
     assert "s1.ckpt: truncated (4 of" in done.output
     done = CliRunner().invoke(cli, [*arguments, "list"], catch_exceptions=False)
     assert "s1.ckpt" in done.output and sha(S1) in done.output
+
+
+def test_a_mirror_of_the_matrix_stands_in_for_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from torchpair.cli import cli
+
+    file = tmp_path / "matrix.yaml"
+    file.write_text(
+        'images: [{torch: "2.8.0", cuda: "12.8", python: "3.11"}]\nmirrors: {near: {models: "http://near"}}\n'
+    )
+    arguments = ["models", "gpt-sovits", "fetch", "--matrix", str(file), "--models", str(tmp_path / "models")]
+
+    def hosts(*more: str) -> set[str]:
+        asked: list[models.Download] = []
+
+        def fetch(folder: Path, version: str, flavour: str, source: str, **options: Any) -> list[models.Download]:
+            asked.extend(models.plan(folder, version, flavour, source, options["base"], options["endpoint"]))
+            return asked
+
+        monkeypatch.setattr(models, "fetch", fetch)
+        done = CliRunner().invoke(cli, [*arguments, *more], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return {f"{address.scheme}://{address.netloc}" for address in (urlsplit(one.url) for one in asked)}
+
+    others = {"https://dl.fbaipublicfiles.com"}
+    assert hosts() - others == {"https://huggingface.co"}
+    assert hosts("--mirror", "near") - others == {"http://near"}
+    assert hosts("--mirror", "near", "--source", "modelscope") == {"https://www.modelscope.cn"}
+    assert hosts("--mirror", "near", "--from", "http://own") == {"http://own"}
