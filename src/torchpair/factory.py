@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchpair import base as bases
-from torchpair import build, check, mirrors, plan, present, progress, shard, sources
+from torchpair import build, check, mirrors, plan, present, progress, shard, sources, space
 from torchpair import engine as engines
 from torchpair import report as reports
 from torchpair.build import Built
@@ -97,6 +97,8 @@ def make(
         inputs, lost = _inputs(workspace, specs, given, shown.say)
         outcomes += lost
         specs = [spec for spec in specs if spec.name in inputs]
+        missing = [spec for spec in specs if build.image(engine, spec.reference) is None]
+        space.refuse_without(engine, missing, {s.name: lock for s in missing if (lock := workspace.lock(s))})
         built = build.images(
             engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror, inputs=inputs,
             journal=workspace.journal,
