@@ -7,9 +7,9 @@ import sys
 
 from torchpair import engine as engines
 
-from . import kills
+from . import hostile, kills
 
-FAULTS = {"kills": kills.run}
+FAULTS = {"hostile": hostile.run, "kills": kills.run}
 
 
 def main(names: list[str]) -> int:
