@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -182,6 +183,8 @@ def _bake(
         argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
     for name, value in mirrors.build_arguments(spec, mirror).items():
         argv += ["--set", f"*.args.{name}={value}"]
+    if mirrors.here(mirror):
+        argv += ["--set", "*.network=host", *_may_use_host(engine.buildx)]
     for name, path in inputs.contexts.items():
         argv += ["--set", f"*.contexts.{name}={path}"]
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
@@ -207,6 +210,13 @@ def _bake(
                 raise
             running.remove(process)
     return code
+
+
+@lru_cache(maxsize=4)
+def _may_use_host(buildx: tuple[str, ...]) -> tuple[str, ...]:
+    """What bake wants to hear before a build may use the host's network; before buildx 0.17 it did not ask."""
+    done = subprocess.run([*buildx, "bake", "--help"], capture_output=True, text=True, check=False)
+    return ("--allow", "network.host") if "--allow" in done.stdout else ()
 
 
 def _whole_log(engine: Engine, spec: Spec, folder: Path, log: Path, mirror: Mirror, inputs: Inputs) -> None:

@@ -7,9 +7,9 @@ import sys
 
 from torchpair import engine as engines
 
-from . import hostile, kills
+from . import hostile, index, kills
 
-FAULTS = {"hostile": hostile.run, "kills": kills.run}
+FAULTS = {"hostile": hostile.run, "index": index.run, "kills": kills.run}
 
 
 def main(names: list[str]) -> int:
