@@ -7,9 +7,9 @@ import sys
 
 from torchpair import engine as engines
 
-from . import hostile, index, kills
+from . import hostile, index, kills, machine
 
-FAULTS = {"hostile": hostile.run, "index": index.run, "kills": kills.run}
+FAULTS = {"hostile": hostile.run, "index": index.run, "kills": kills.run, "machine": machine.run}
 
 
 def main(names: list[str]) -> int:
