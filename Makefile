@@ -13,7 +13,7 @@ MIRROR ?=
 export BASE GPU MIRROR
 
 .DEFAULT_GOAL := help
-.PHONY: help images test sabotage bench lint format clean
+.PHONY: help images test sabotage faults bench lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: $(VENV)/.ready-test ## Run every test: units, then real images in real con
 sabotage: $(VENV)/.ready-test ## Broken environments: is each caught, its cause named? (after make images)
 	@$(BIN)/torchpair engine start
 	@$(BIN)/python -m tests.sabotage
+
+faults: $(VENV)/.ready-test ## Kills and other faults, on this machine only: is anything lost, or wrong?
+	@$(BIN)/torchpair engine start
+	@$(BIN)/python -m tests.faults
 
 bench: $(VENV)/.ready-test ## Measure speed and size against what one would do otherwise
 	@$(BIN)/torchpair engine start

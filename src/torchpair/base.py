@@ -34,11 +34,11 @@ from torchpair.engine import (
     Mirror,
     Say,
     apt_install,
-    locked,
     machine_mirror,
     os_release,
 )
 from torchpair.errors import CommandError, EngineError, TorchpairError
+from torchpair.held import locked
 from torchpair.suite import ARCHIVES, SUITES, Archive, Suite
 
 REPOSITORY = "torchpair-base"

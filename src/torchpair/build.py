@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,8 +25,10 @@ import docker.errors
 import requests.exceptions
 
 from torchpair import mirrors, plan
+from torchpair.command import mortal
 from torchpair.engine import Engine
 from torchpair.errors import BuildError
+from torchpair.journal import Journal
 from torchpair.matrix import Mirror
 from torchpair.progress import Progress, Silent
 from torchpair.resolve import Spec
@@ -79,6 +82,7 @@ def images(
     mirror: Mirror = mirrors.NONE,
     fresh: bool = False,
     inputs: Mapping[str, Inputs] | None = None,
+    journal: Journal | None = None,
 ) -> list[Built]:
     """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row.
 
@@ -91,7 +95,7 @@ def images(
         futures = [
             pool.submit(
                 _one, engine, spec, folder, logs / f"{spec.name}.log", progress, running, mirror, fresh,
-                (inputs or {}).get(spec.name, Inputs()),
+                (inputs or {}).get(spec.name, Inputs()), journal,
             )
             for spec in specs
         ]  # fmt: skip
@@ -114,14 +118,20 @@ def _one(
     mirror: Mirror,
     fresh: bool,
     inputs: Inputs,
+    journal: Journal | None,
 ) -> Built:
     began = time.monotonic()
+    if journal:
+        journal.note(spec.name, "building")
     try:
-        return _build(engine, spec, folder, log, progress, running, mirror, fresh, inputs)
+        built = _build(engine, spec, folder, log, progress, running, mirror, fresh, inputs)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as problem:
         error = f"the engine does not answer: {problem}"
         progress.end(spec.name, f"build failed: {error.splitlines()[0]}")
-        return Built(spec, None, None, time.monotonic() - began, False, error, log)
+        built = Built(spec, None, None, time.monotonic() - began, False, error, log)
+    if journal:
+        journal.note(spec.name, "built" if built.image_id else "failed", built.image_id)
+    return built
 
 
 def _build(
@@ -173,6 +183,8 @@ def _bake(
         argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
     for name, value in mirrors.build_arguments(spec, mirror).items():
         argv += ["--set", f"*.args.{name}={value}"]
+    if mirrors.here(mirror):
+        argv += ["--set", "*.network=host", *_may_use_host(engine.buildx)]
     for name, path in inputs.contexts.items():
         argv += ["--set", f"*.contexts.{name}={path}"]
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
@@ -185,7 +197,7 @@ def _bake(
         # By lines: who follows the log of a compile sees it as it goes, and who ends it finds what was done.
         with log.open("w", encoding="utf-8", buffering=1) as out:
             process = subprocess.Popen(
-                [*argv, plan.target(spec)], cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL,
+                [*mortal(), *argv, plan.target(spec)], cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
             )  # fmt: skip
             running.append(process)
@@ -198,6 +210,13 @@ def _bake(
                 raise
             running.remove(process)
     return code
+
+
+@lru_cache(maxsize=4)
+def _may_use_host(buildx: tuple[str, ...]) -> tuple[str, ...]:
+    """What bake wants to hear before a build may use the host's network; before buildx 0.17 it did not ask."""
+    done = subprocess.run([*buildx, "bake", "--help"], capture_output=True, text=True, check=False)
+    return ("--allow", "network.host") if "--allow" in done.stdout else ()
 
 
 def _whole_log(engine: Engine, spec: Spec, folder: Path, log: Path, mirror: Mirror, inputs: Inputs) -> None:

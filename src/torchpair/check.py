@@ -12,7 +12,7 @@ import re
 import tarfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import requests.exceptions
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from torchpair import render
+from torchpair import held, render
 from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
@@ -41,6 +41,7 @@ MEMORY = "8g"  # a CUDA context with all its modules takes several GB of host me
 PIDS = 512
 OUTPUT = "8m"
 BARE = ("pair.origin", "pair.files")  # import nothing
+OWNER = "torchpair.owner"  # a label: the process that a container of a check belongs to
 LABELS = ("torch", "torchaudio", "torchcodec", "cuda", "python")
 
 # Waits for the files, then becomes the probe. `sh` because a base image may have nothing else.
@@ -88,6 +89,7 @@ def image(
     """
     began, started = time.monotonic(), datetime.now(timezone.utc)
     attributes = _inspect(engine, reference)
+    sweep(engine)
     said = attributes.get("Config", {}).get("Labels") or {}
     expect: dict[str, object] = dict(render.expectation(spec, lock)) if spec else {}
     # "none" and "cpu" are a label's words for what a running image does not have.
@@ -127,6 +129,15 @@ def image(
         probe=probe_sha256,
         log=answer.stderr,
     )
+
+
+def sweep(engine: Engine) -> None:
+    """Remove what a check left behind whose process was ended, kill -9 say, before it could clean up."""
+    with closing(engine.client()) as client:
+        for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
+            if held.gone(str(container.labels.get(OWNER, ""))):
+                with suppress(docker.errors.NotFound):  # another call was faster
+                    container.remove(force=True, v=True)
 
 
 def _inspect(engine: Engine, reference: str) -> dict[str, Any]:
@@ -179,6 +190,7 @@ def _run(
             memswap_limit=memory,
             cpuset_cpus=cpus,
             init=False,
+            labels={OWNER: held.me()},
             mounts=[Mount(HOME, None, type="volume")],
             log_config=LogConfig(type="json-file", config={"max-size": OUTPUT, "max-file": "1"}),
             device_requests=devices or None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 
 from torchpair.errors import CommandError
@@ -54,3 +55,11 @@ def run(
 def found(program: str) -> bool:
     """Whether a program is on the PATH."""
     return shutil.which(program) is not None
+
+
+def mortal() -> list[str]:
+    """What to put before a program that shall not outlive this process, not even its kill -9; [] where that cannot be.
+
+    The kernel's PR_SET_PDEATHSIG, by util-linux's setpriv. It counts the thread that starts the program.
+    """
+    return ["setpriv", "--pdeathsig", "TERM"] if sys.platform == "linux" and found("setpriv") else []

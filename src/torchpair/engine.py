@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -15,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from docker.utils import kwargs_from_env
 
 from torchpair.command import run
 from torchpair.errors import CommandError, EngineError
+from torchpair.held import locked
 from torchpair.suite import DEBIAN, Archive
 
 STATE = Path("/var/lib/torchpair")
@@ -350,19 +350,6 @@ def stop(say: Say) -> bool:
         if not _wait(lambda: _running(RUN / "dockerd.pid", "dockerd") is None, STOP_SECONDS):
             raise EngineError(f"dockerd (process {pid}) did not end in {STOP_SECONDS:.0f} s", remedy=f"kill -9 {pid}")
     return True
-
-
-@contextlib.contextmanager
-def locked(path: Path, say: Say) -> Iterator[None]:
-    """Hold a lock file, waiting for whoever has it; the lock goes with the process, however that ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"Waiting for another torchpair that holds {path}.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def apt_install(packages: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchpair import base as bases
-from torchpair import build, check, mirrors, plan, present, progress, shard, sources
+from torchpair import build, check, mirrors, plan, present, progress, shard, sources, space
 from torchpair import engine as engines
 from torchpair import report as reports
 from torchpair.build import Built
@@ -78,7 +78,9 @@ def make(
     # What no base can satisfy is refused before an engine is looked for: nothing is built from a wrong matrix.
     for row in rows:
         _any_base(workspace, row)
-    with progress.show(console) as shown:
+    with progress.show(console) as shown, workspace.alone(shown.say):
+        for entry in workspace.journal.interrupted([row.name for row in rows]):
+            shown.say(f"{entry.row}: the last call ended while {entry.step} it ({entry.at}); going on")
         engine = engines.ensure(shown.say)
         os.environ["DOCKER_HOST"] = engine.host
         if builder:
@@ -95,7 +97,12 @@ def make(
         inputs, lost = _inputs(workspace, specs, given, shown.say)
         outcomes += lost
         specs = [spec for spec in specs if spec.name in inputs]
-        built = build.images(engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror, inputs=inputs)
+        missing = [spec for spec in specs if build.image(engine, spec.reference) is None]
+        space.refuse_without(engine, missing, {s.name: lock for s in missing if (lock := workspace.lock(s))})
+        built = build.images(
+            engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror, inputs=inputs,
+            journal=workspace.journal,
+        )  # fmt: skip
         found: list[Report] = []
         for item in built:
             if item.image_id is None:
@@ -186,7 +193,7 @@ def spec_of(workspace: Workspace, target: str, base: str, engine: Engine) -> Spe
 
 def wheel(workspace: Workspace, name: str, output: Path, *, base: str, given: Given, console: Console) -> list[Path]:
     """`torchpair wheel`: compile what a row compiles, and nothing more. Raises TorchpairError."""
-    with progress.show(console) as shown:
+    with progress.show(console) as shown, workspace.alone(shown.say):
         engine, spec, inputs = _to_compile(workspace, name, base, given, shown.say)
         log = workspace.reports / "logs" / f"{spec.name}.log"
         return build.wheel(engine, spec, workspace.folder, output, log, shown, workspace.mirror, inputs)
@@ -194,7 +201,7 @@ def wheel(workspace: Workspace, name: str, output: Path, *, base: str, given: Gi
 
 def preflight(workspace: Workspace, name: str, *, base: str, given: Given, console: Console) -> None:
     """`torchpair preflight`: what stops a compile is found before it begins. Raises TorchpairError."""
-    with progress.show(console) as shown:
+    with progress.show(console) as shown, workspace.alone(shown.say):
         engine, spec, inputs = _to_compile(workspace, name, base, given, shown.say)
         log = workspace.reports / "logs" / f"{spec.name}.log"
         build.preflight(engine, spec, workspace.folder, log, shown, workspace.mirror, inputs)
@@ -335,13 +342,16 @@ def _prove(
         shown.say(f"{spec.name}: proven already, on {old.started[:10]}")
         return old, present.outcome(old, path, built.seconds)
     began = time.monotonic()
+    workspace.journal.note(spec.name, "checking", built.image_id)
     try:
         report = check.image(
             engine, spec.reference, probe=probe, probe_sha256=digest, spec=spec, lock=workspace.lock(spec), gpu=gpu
         )
     except EngineError as error:
+        workspace.journal.note(spec.name, "failed", built.image_id)
         return None, _lost(spec, "inconclusive", str(error), built.seconds)
     path = reports.save(report, workspace.reports)
+    workspace.journal.note(spec.name, "checked", built.image_id)
     shown.say(f"{spec.name}: checked in {time.monotonic() - began:.0f} s: {report.verdict}")
     return report, present.outcome(report, path, built.seconds + report.seconds)
 

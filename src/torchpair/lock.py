@@ -37,6 +37,7 @@ TOOLS_ASKED = "uv; any python; x86_64; PyPI"
 _LINE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9-]*)(?:==(?P<version>[0-9A-Za-z.!+]+)| @ (?P<url>https?://[!#%&(-\[\]^_a-~]+))"
     r" --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>[0-9A-Za-z._+-]+\.whl)"
+    r"(?:, (?P<size>[0-9]{1,15}) bytes)?"
 )
 _VERSION = re.compile(r"[0-9A-Za-z.!+]+")
 
@@ -50,11 +51,18 @@ class Locked:
     sha256: str
     file: str
     url: str | None  # only for wheels that PyPI does not have
+    size: int | None = None  # bytes, compressed; None where the index did not say
 
     @property
     def line(self) -> str:
+        """For pip and uv, and a Dockerfile."""
         source = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
         return f"{source} --hash=sha256:{self.sha256}  # {self.file}"
+
+    @property
+    def entry(self) -> str:
+        """For a lock file: the size too, by which the disk is looked at before a build."""
+        return self.line + (f", {self.size} bytes" if self.size else "")
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ def text(name: str, lock: Lock) -> str:
         f"# asked: {lock.asked}",
         f"# by hand: pip install --no-deps --require-hashes -r {name}.txt",
     ]
-    return "\n".join([*head, *(wheel.line for wheel in lock.wheels)]) + "\n"
+    return "\n".join([*head, *(wheel.entry for wheel in lock.wheels)]) + "\n"
 
 
 def read(spec: Spec, folder: Path) -> Lock | None:
@@ -146,7 +154,8 @@ def _parse(path: Path, row: str) -> Lock | None:
                 remedy=f"torchpair lock {row}",
             )
         version = match["version"] or match["file"].split("-")[1]
-        wheels.append(Locked(match["name"], version, match["sha256"], match["file"], match["url"]))
+        size = int(match["size"]) if match["size"] else None
+        wheels.append(Locked(match["name"], version, match["sha256"], match["file"], match["url"], size))
     return Lock(question, tuple(wheels))
 
 
@@ -281,8 +290,9 @@ def _locked(
     wheel = files[file]
     # PyPI's addresses are left out: a name and a hash are found on any mirror of it.
     url = mirrors.upstream_url(wheel["url"], mirror) if name in elsewhere else None
-    locked = Locked(name, str(package["version"]), wheel["hashes"]["sha256"], file, url)
-    if not _LINE.fullmatch(locked.line) or not _VERSION.fullmatch(locked.version):
+    size = wheel.get("size") if isinstance(wheel.get("size"), int) else None
+    locked = Locked(name, str(package["version"]), wheel["hashes"]["sha256"], file, url, size)
+    if not _LINE.fullmatch(locked.entry) or not _VERSION.fullmatch(locked.version):
         raise LockError(f"the index answered with what cannot be written to a lock: {file!r}", where=row)
     return locked
 

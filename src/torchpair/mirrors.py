@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from torchpair.matrix import Mirror
 from torchpair.resolve import PYTORCH_INDEX, Spec
@@ -18,6 +19,12 @@ def from_environment(mirror: Mirror) -> Mirror:
         pypi=mirror.pypi or os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL") or None,
         python=mirror.python or os.environ.get("UV_PYTHON_INSTALL_MIRROR") or None,
     )
+
+
+def here(mirror: Mirror) -> bool:
+    """Whether a download comes from this machine itself (a devpi, say), whose loopback a build's network is not."""
+    places = (mirror.apt, mirror.pypi, mirror.pytorch, mirror.python)
+    return any(urlsplit(place).hostname in ("localhost", "127.0.0.1", "::1") for place in places if place)
 
 
 def image(reference: str, mirror: Mirror) -> str:

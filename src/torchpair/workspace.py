@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from torchpair import facts as facts_data
 from torchpair import lock as lockfile
 from torchpair.errors import LockError, ResolveError, TorchpairError
 from torchpair.facts import Facts
+from torchpair.held import locked
+from torchpair.journal import Journal
 from torchpair.matrix import Mirror, Row
 from torchpair.probe.pack import pack
 from torchpair.report import write_whole
@@ -66,6 +69,14 @@ class Workspace:
     @property
     def reports(self) -> Path:
         return self.folder / "reports"
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.folder / "build" / "journal")
+
+    def alone(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """While it lasts no other call builds or proves in this folder; a second one waits, and is told for whom."""
+        return locked(self.folder / "build" / "torchpair.lock", say)
 
     @cached_property
     def facts(self) -> Facts:

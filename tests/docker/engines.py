@@ -7,9 +7,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 import docker
 from docker import DockerClient
@@ -17,50 +16,73 @@ from docker import DockerClient
 from torchpair import engine as engines
 
 BRIDGE = "torchpair1"
+NETWORK = "torchpair-second"
 
 
-@contextmanager
-def second(first: DockerClient, folder: Path) -> Iterator[tuple[str, DockerClient]]:
-    """Its address and a client of it. It is ended by its id, and its data removed."""
-    program = engines._dockerd()
-    assert program and os.geteuid() == 0, "a second engine needs dockerd, and root to run it"
-    own = engines.STATE / "engine/usr"
-    run = Path(tempfile.mkdtemp(prefix="torchpair-"))  # the path of a socket has at most 104 characters
-    host = f"unix://{run}/docker.sock"
-    argv = [
-        str(program), f"--host={host}", f"--data-root={folder}/data", f"--exec-root={run}/exec",
-        f"--pidfile={run}/dockerd.pid", "--storage-driver=overlay2", f"--bridge={BRIDGE}", "--iptables=false",
-        "--ip6tables=false",
-    ]  # fmt: skip
-    if program.is_relative_to(own):
-        argv.append(f"--init-path={own}/bin/docker-init")
-    env = {**os.environ, "PATH": f"{own}/sbin:{own}/bin:{os.environ['PATH']}"}
-    folder.mkdir(parents=True)
-    # A dockerd without a bridge removes docker0, which is the first one's (moby's daemon_unix.go).
-    for left in first.networks.list(names=["torchpair-second"]):
-        left.remove()
-    network = first.networks.create("torchpair-second", options={"com.docker.network.bridge.name": BRIDGE})
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    client = None
-    try:
+class Second:
+    """Runs from `start` to `stop`, or as a context. It is ended by its id, and its data removed.
+
+    first: a client of the engine that is there, which makes it a bridge. data: its data root, such as a mounted disk.
+    """
+
+    def __init__(self, first: DockerClient, folder: Path, data: Path | None = None) -> None:
+        self.first, self.folder, self.data = first, folder, data or folder / "data"
+        self.run = Path(tempfile.mkdtemp(prefix="torchpair-"))  # the path of a socket has at most 104 characters
+        self.host = f"unix://{self.run}/docker.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> DockerClient:
+        """A client of it, once it answers."""
+        program = engines._dockerd()
+        assert program and os.geteuid() == 0, "a second engine needs dockerd, and root to run it"
+        own = engines.STATE / "engine/usr"
+        argv = [
+            str(program), f"--host={self.host}", f"--data-root={self.data}", f"--exec-root={self.run}/exec",
+            f"--pidfile={self.run}/dockerd.pid", "--storage-driver=overlay2", f"--bridge={BRIDGE}", "--iptables=false",
+            "--ip6tables=false",
+        ]  # fmt: skip
+        if program.is_relative_to(own):
+            argv.append(f"--init-path={own}/bin/docker-init")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # A dockerd without a bridge removes docker0, which is the first one's (moby's daemon_unix.go).
+        if not self.first.networks.list(names=[NETWORK]):
+            self.first.networks.create(NETWORK, options={"com.docker.network.bridge.name": BRIDGE})
+        (self.run / "dockerd.pid").unlink(missing_ok=True)
+        env = {**os.environ, "PATH": f"{own}/sbin:{own}/bin:{os.environ['PATH']}"}
+        log = self.folder / "log.txt"
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         deadline = time.monotonic() + 60
-        while client is None:
+        while True:
             try:
-                client = docker.DockerClient(base_url=host, timeout=600)
+                return docker.DockerClient(base_url=self.host, timeout=600)
             except docker.errors.DockerException:
-                last = (folder / "log.txt").read_text()[-2000:]
-                assert process.poll() is None and time.monotonic() < deadline, last
+                last = log.read_text(errors="replace")[-2000:]
+                assert self.process.poll() is None and time.monotonic() < deadline, last
                 time.sleep(0.2)
-        yield host, client
-    finally:
-        if client:
-            client.close()
-        process.terminate()
-        process.wait(timeout=60)
-        network.remove()
+
+    def kill(self) -> None:
+        """kill -9 of dockerd; its containerd lives on, as it would."""
+        if self.process:
+            self.process.kill()
+            self.process.wait(timeout=20)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+
+    def __enter__(self) -> tuple[str, DockerClient]:
+        return self.host, self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.stop()
+        for network in self.first.networks.list(names=[NETWORK]):
+            network.remove()
         # overlay2 mounts its data root upon itself, and does not take that back.
-        while (folder / "data").is_mount():
-            subprocess.run(["umount", folder / "data"], check=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(run, ignore_errors=True)
+        while self.data.parent == self.folder and self.data.is_mount():
+            subprocess.run(["umount", self.data], check=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.run, ignore_errors=True)

@@ -23,7 +23,7 @@ from torchpair.registry import DOCKER_MANIFEST, Manifest, Registry
 from torchpair.resolve import Spec
 
 from .conftest import FOURTEEN, torchpair
-from .engines import second
+from .engines import Second
 from .registries import Server
 from .test_publish import DAY, FULL, MB, NEW, OLD, Rows, rows, server
 
@@ -232,7 +232,7 @@ def test_two_real_rows_on_a_machine_that_has_nothing(
         done = torchpair("publish", "-r", server.host, cwd=folder, timeout=1800)
         assert done.code == 0, done.out + done.err
         body = json.loads(torchpair("catalog", "-r", server.host).out)
-        with second(client, tmp_path / "elsewhere") as (host, there):
+        with Second(client, tmp_path / "elsewhere") as (host, there):
             assert there.images.list(all=True) == []
             for name, torch, limit in ((older, "2.14.0", 1.0), (FOURTEEN, "2.14.1", 0.45)):
                 asked = ("--catalog", server.host, "--gpu", "none", "--torch", torch)

@@ -307,6 +307,18 @@ def test_a_row_that_fails_takes_no_other_with_it(spec: Callable[..., Spec], imag
     assert {"--load", "rawjson"} <= set(argv)
 
 
+@pytest.mark.parametrize("asks", [True, False])
+def test_an_index_of_this_machine_is_reached_by_the_hosts_network(
+    spec: Callable[..., Spec], images: Images, tmp_path: Path, asks: bool
+) -> None:
+    answer = "--allow" if asks else "nothing"
+    script = f'for last; do :; done; case $last in --help) echo {answer};; *) echo "$@" > $last;; esac'
+    for place, host in (("http://127.0.0.1:3141/simple", True), ("https://mirror.example/simple", False)):
+        images([spec(TWO[0])], script, lambda reference: "sha256:1", mirror=Mirror("m", pypi=place))
+        told = (tmp_path / plan.target(spec(TWO[0]))).read_text(encoding="utf-8")
+        assert ("*.network=host" in told, "--allow network.host" in told) == (host, host and asks)
+
+
 def test_the_mirror_of_pythons_is_handed_on_only_where_uv_brings_the_python(
     spec: Callable[..., Spec], images: Images, tmp_path: Path
 ) -> None:

@@ -414,29 +414,6 @@ def test_stop_ends_only_the_dockerd_of_its_pidfile(machine: Path) -> None:
     assert str(ours.pid) in said[-1]
 
 
-def test_the_lock_lets_one_in_and_tells_the_other(machine: Path) -> None:
-    said: list[str] = []
-    order: list[str] = []
-    inside = threading.Event()
-
-    def second() -> None:
-        inside.wait()
-        with engine.locked(machine / "state/x.lock", lambda line: (said.append(line), leave.set())[0]):
-            order.append("second")
-
-    leave = threading.Event()
-    thread = threading.Thread(target=second)
-    thread.start()
-    with engine.locked(machine / "state/x.lock", said.append):
-        inside.set()
-        assert leave.wait(5)
-        order.append("first")
-    thread.join(5)
-    assert order == ["first", "second"]
-    assert len(said) == 1
-    assert "x.lock" in said[0]
-
-
 def test_the_cli_is_linked_only_where_there_is_none(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = engine.STATE / "engine/usr"
     for name in ("bin/docker", "libexec/docker/cli-plugins/docker-buildx", "libexec/docker/cli-plugins/docker-compose"):

@@ -31,7 +31,7 @@ class FakeEngine(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
-    def _answer(self, code: int, body: dict[str, Any]) -> None:
+    def _answer(self, code: int, body: Any) -> None:
         data = json.dumps(body).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -47,6 +47,8 @@ class FakeEngine(BaseHTTPRequestHandler):
             self._answer(200, self.info)
         elif path.startswith("/images/"):
             self._answer(200, {"Id": "sha256:0", "Size": 1, "Config": {"Labels": {}}})
+        elif path.startswith("/containers/json"):
+            self._answer(200, [])  # none that a check before left behind
         else:
             self._answer(404, {"message": "no such page"})
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def test_text_and_read_are_inverse(eight: Spec, tmp_path: Path) -> None:
     locks.path_of(eight, tmp_path).write_text(locks.text(eight.name, lock), encoding="utf-8")
     assert locks.read(eight, tmp_path) == lock
     assert lock.versions == {"numpy": "2.5.5", "torch": "2.1.0+cu118"}
+
+
+def test_a_size_stands_in_the_lock_and_not_in_a_dockerfile(eight: Spec, tmp_path: Path) -> None:
+    sized = replace(PLAIN, size=12345)
+    lock = Lock(locks.asked(eight), (sized, FROM_URL))
+    text = locks.text(eight.name, lock)
+    assert text.splitlines()[3] == f"{PLAIN.line}, 12345 bytes" and sized.line == PLAIN.line
+    locks.path_of(eight, tmp_path).write_text(text, encoding="utf-8")
+    assert locks.read(eight, tmp_path) == lock
 
 
 def test_the_text_is_pips_own_format(eight: Spec) -> None:
@@ -132,6 +142,9 @@ GOOD = PLAIN.line
         GOOD.replace("==", " == "),
         GOOD + "\\",
         GOOD + " LOCK",
+        GOOD + ", many bytes",
+        GOOD + ", 1 bytes, 2 bytes",
+        GOOD + f", {'9' * 16} bytes",
         " " + GOOD,
         GOOD.replace("numpy", "num py", 1),
         GOOD.replace("2.5.5", "2.5.5;id", 1),
@@ -265,8 +278,9 @@ def test_project_keeps_what_was_locked_but_not_what_the_row_names(eight: Spec) -
 # ---- what uv answers ----------------------------------------------------------------------------------------------
 
 
-def package(name: str, version: str, *files: str, **other: Any) -> dict[str, Any]:
-    wheels = [{"url": f"https://wheels.example/x/{file}", "hashes": {"sha256": SHA}} for file in files]
+def package(name: str, version: str, *files: str, size: int | None = None, **other: Any) -> dict[str, Any]:
+    said = {} if size is None else {"size": size}
+    wheels = [{"url": f"https://wheels.example/x/{file}", "hashes": {"sha256": SHA}, **said} for file in files]
     return {"name": name, "version": version, "wheels": wheels, **other}
 
 
@@ -307,7 +321,7 @@ UV = Callable[..., list[dict[str, Any]]]
 def test_resolve_takes_one_wheel_per_package_sorted(eight: Spec, uv: UV) -> None:
     asked = uv(
         package("torch", "2.8.0", *(f"torch-2.8.0-cp3{m}-cp3{m}-manylinux_2_28_x86_64.whl" for m in (10, 11, 12))),
-        package("Nvidia_NVTX.cu12", "12.8.90", "nvidia_nvtx_cu12-12.8.90-py3-none-any.whl"),
+        package("Nvidia_NVTX.cu12", "12.8.90", "nvidia_nvtx_cu12-12.8.90-py3-none-any.whl", size=5),
         package("numpy", "2.5.5", PLAIN.file),
     )
     lock = locks.resolve(eight)
@@ -318,6 +332,7 @@ def test_resolve_takes_one_wheel_per_package_sorted(eight: Spec, uv: UV) -> None
         "torch==2.8.0",
     ]
     assert lock.wheels[2].file == "torch-2.8.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert [w.size for w in lock.wheels] == [None, 5, None], "PyPI says it; a flat index does not"
     (question,) = asked
     argv = question["argv"]
     assert argv[argv.index("--python-version") + 1] == "3.11"

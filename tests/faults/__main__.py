@@ -1,0 +1,27 @@
+"""`make faults`, or python -m tests.faults [NAME]...: ends with 1 when a fault did harm."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from torchpair import engine as engines
+
+from . import hostile, index, kills, machine
+
+FAULTS = {"hostile": hostile.run, "index": index.run, "kills": kills.run, "machine": machine.run}
+
+
+def main(names: list[str]) -> int:
+    engine = engines.ensure(print)
+    os.environ["DOCKER_HOST"] = engine.host
+    wrong = [name for name in names if name not in FAULTS]
+    if wrong:
+        print(f"no fault {', '.join(wrong)}; there are {', '.join(FAULTS)}", file=sys.stderr)
+        return 2
+    well = [FAULTS[name](engine) for name in names or FAULTS]  # each of them, whatever the one before came to
+    return 0 if all(well) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

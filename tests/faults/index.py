@@ -1,0 +1,199 @@
+"""An index on 127.0.0.1 that drops, stalls, truncates, swaps and fails at random; a build must not believe it.
+
+It hands on what the machine's own index has: pages by name, files as they are, each fetched once.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from torchpair import mirrors
+from torchpair.engine import Engine
+from torchpair.facts.pypi import index_url
+
+ROOT = Path(__file__).resolve().parents[2]
+ROW = '  - {torch: "2.14.1", cuda: "13.0", python: "3.13", default: true}\n'
+TAG = "torchpair:2.14.1-cu130-py313-debian13"
+JSON = "application/vnd.pypi.simple.v1+json"
+FAULTS = ("drop", "stall", "truncate", "swap", "500")
+RATE, STALL, RUNS, LONGEST = 0.25, 3.0, 8, 900.0  # of requests; seconds; builds; seconds
+
+
+class Index:
+    """The server. rate: the share of requests that something is done to; 0 makes it an honest one."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.dice, self.rate = folder, random.Random(seed), 0.0
+        self.upstream = (mirrors.from_environment(mirrors.NONE).pypi or index_url()).rstrip("/")
+        self.files: dict[str, str] = {}
+        self.done: Counter[str] = Counter()
+        self.locks: dict[str, threading.Lock] = {}
+        self.lock = threading.Lock()
+        index = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                index.answer(self)
+
+            def log_message(self, *arguments: Any) -> None: ...
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def fault(self) -> str | None:
+        with self.lock:
+            found = self.dice.choice(FAULTS) if self.dice.random() < self.rate else None
+            self.done[found or "well"] += 1
+        return found
+
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        try:
+            if match := re.fullmatch(r"/simple/([a-z0-9-]+)/", request.path):
+                body, kind = self.page(match[1]), JSON
+            elif match := re.fullmatch(r"/files/([0-9a-zA-Z._+-]+)", request.path):
+                body, kind = self.file(match[1]), "application/octet-stream"
+            else:
+                request.send_error(404)
+                return
+            self.send(request, body, kind, self.fault())
+        except OSError:  # whoever asked has gone
+            request.close_connection = True
+
+    def send(self, request: http.server.BaseHTTPRequestHandler, body: bytes, kind: str, fault: str | None) -> None:
+        if fault in ("drop", "truncate"):
+            request.close_connection = True
+        if fault == "drop":
+            return
+        if fault == "500":
+            request.send_error(500)
+            return
+        if fault == "swap":
+            place = len(body) // 2
+            body = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+        request.send_response(200)
+        request.send_header("Content-Type", kind)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        half = len(body) // 2
+        request.wfile.write(body[:half])
+        if fault == "stall":
+            time.sleep(STALL)
+        if fault != "truncate":
+            request.wfile.write(body[half:])
+
+    def page(self, name: str) -> bytes:
+        """A project's files, each with this server's address."""
+        request = urllib.request.Request(f"{self.upstream}/{name}/", headers={"Accept": JSON})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read()
+            where = answer.url
+        body = json.loads(text)
+        for file in body["files"]:
+            with self.lock:
+                self.files[file["filename"]] = urllib.request.urljoin(where, file["url"])
+            file["url"] = f"{self.url}/files/{file['filename']}"
+            for key in ("core-metadata", "data-dist-info-metadata", "dist-info-metadata"):
+                file.pop(key, None)  # the wheel itself is asked then
+        return json.dumps(body).encode()
+
+    def file(self, name: str) -> bytes:
+        with self.lock:
+            mine = self.locks.setdefault(name, threading.Lock())
+        with mine:
+            kept = self.folder / name
+            if not kept.is_file():
+                with (
+                    urllib.request.urlopen(self.files[name], timeout=300) as answer,
+                    (kept.with_suffix(".part")).open("wb") as out,
+                ):
+                    shutil.copyfileobj(answer, out)
+                kept.with_suffix(".part").rename(kept)
+        return kept.read_bytes()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def build(engine: Engine, folder: Path, index: Index) -> tuple[int, str]:
+    environment = {**os.environ, "DOCKER_HOST": engine.host, "UV_DEFAULT_INDEX": f"{index.url}/simple"}
+    done = subprocess.run(
+        [sys.executable, "-m", "torchpair.cli", "images"], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LONGEST, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def run(engine: Engine, runs: int = RUNS, seed: int | None = None) -> bool:
+    """Builds of one row from nothing, each built as it must be or refused with the file named."""
+    seed = random.randrange(10**6) if seed is None else seed
+    client = docker.DockerClient(base_url=engine.host, timeout=600)
+    wheels = {line.split("==")[0] for line in (ROOT / "locks/torch2.14.1-cu130-py313.txt").read_text().splitlines()[3:]}
+    problems, became = [], Counter[str]()
+
+    def forget() -> None:
+        if client.images.list(TAG):
+            client.images.remove(TAG, force=True)
+        shutil.rmtree(folder / "reports", ignore_errors=True)
+        client.api.prune_builds(all=True)
+
+    with tempfile.TemporaryDirectory(prefix="torchpair-index-") as name:
+        folder = Path(name)
+        (folder / "files").mkdir()
+        (folder / "matrix.yaml").write_text(f"images:\n{ROW}")
+        shutil.copytree(ROOT / "locks", folder / "locks")
+        index = Index(folder / "files", seed)
+        try:
+            print(f"a broken index, seed {seed}; first an honest one", flush=True)
+            code, out = build(engine, folder, index)
+            assert code == 0, out[-3000:]
+            right = client.images.get(TAG).id
+            index.rate = RATE
+            for number in range(1, runs + 1):
+                forget()
+                before = index.done.copy()
+                code, out = build(engine, folder, index)
+                seen = {what: count for what, count in (index.done - before).items() if what != "well"}
+                if code == 0:
+                    what = "built"
+                    if client.images.get(TAG).id != right:
+                        problems.append(f"{number}: another image than the honest index gives")
+                else:
+                    what = "refused"
+                    if client.images.list(TAG):
+                        problems.append(f"{number}: refused, and there is an image")
+                    if not any(re.search(rf"\b{re.escape(wheel)}\b", out) for wheel in wheels | {"uv"}):
+                        problems.append(f"{number}: refused, and no file is named: {out[-600:]}")
+                became[what] += 1
+                reason = next((line for line in out.splitlines() if "failed:" in line), "")[:150]
+                print(f"build {number}: {what}; {dict(sorted(seen.items()))} {reason}", flush=True)
+        finally:
+            index.close()
+            forget()
+    print(
+        "\n".join(problems) or f"{runs} builds: {became['built']} right, {became['refused']} refused by name, 0 wrong"
+    )
+    return not problems

@@ -1,0 +1,144 @@
+"""kill -9 at random moments of a build and check of two rows; each next call goes on, and the end is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import docker
+
+from torchpair import check, held
+from torchpair.engine import Engine
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = (
+    '  - {torch: "2.14.0", cuda: "13.0", python: "3.13", default: true}\n'
+    '  - {torch: "2.14.1", cuda: "13.0", python: "3.13", default: true}\n'
+)
+KILLS, EARLIEST, LATEST, LONGEST = 20, 1.0, 25.0, 1500.0  # seconds
+
+
+def children(pid: int) -> list[int]:
+    """Every process below one, from /proc."""
+    below: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        below.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, left = [], [pid]
+    while left:
+        more = below.get(left.pop(), [])
+        found += more
+        left += more
+    return found
+
+
+class Kills:
+    """A folder with a matrix of its own, its images, and the score. seed: of the moments."""
+
+    def __init__(self, engine: Engine, folder: Path, seed: int) -> None:
+        self.engine, self.folder, self.random = engine, folder, random.Random(seed)
+        self.client = docker.DockerClient(base_url=engine.host, timeout=600)
+        (folder / "matrix.yaml").write_text(f"images:\n{ROWS}")
+        shutil.copytree(ROOT / "locks", folder / "locks")
+        self.went_on = 0
+        self.problems: list[str] = []
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "torchpair.cli", "images"], cwd=self.folder, text=True,
+            env={**os.environ, "DOCKER_HOST": self.engine.host}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def whole(self) -> dict[str, str]:
+        """Run to the end; the images' ids by row. AssertionError when that fails."""
+        process = self.start()
+        out, _ = process.communicate(timeout=LONGEST)
+        assert process.returncode == 0, out[-3000:]
+        return {path.stem: json.loads(path.read_text())["image_id"] for path in self.reports()}
+
+    def reports(self) -> list[Path]:
+        return sorted((self.folder / "reports").glob("torch*.json"))
+
+    def forget(self) -> None:
+        """As on a machine that never built them."""
+        for path in self.reports():
+            self.client.images.remove(json.loads(path.read_text())["image_id"], force=True)
+        for tag in ("2.14.0-cu130-py313-debian13", "2.14.1-cu130-py313-debian13"):
+            if self.client.images.list(f"torchpair:{tag}"):
+                self.client.images.remove(f"torchpair:{tag}", force=True)
+        for name in ("reports", "build"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.client.api.prune_builds(all=True)
+
+    def kill(self, number: int) -> None:
+        """One run, killed; where it was faster than that, all is forgotten and it starts anew."""
+        while True:
+            process, moment = self.start(), self.random.uniform(EARLIEST, LATEST)
+            try:
+                out, _ = process.communicate(timeout=moment)
+            except subprocess.TimeoutExpired:
+                break
+            if process.returncode != 0:
+                self.problems.append(f"{number}: a run ended with {process.returncode}: {out[-500:]}")
+                return
+            self.forget()
+        below = children(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        out, _ = process.communicate(timeout=60)
+        went_on = "; going on" in out
+        self.went_on += went_on
+        self._after(number, below)
+        last = (out.strip().splitlines() or ["(nothing said yet)"])[-1][:90]
+        print(f"kill {number:2} after {moment:4.1f} s{', went on' if went_on else ''}: {last}", flush=True)
+
+    def _after(self, number: int, below: list[int]) -> None:
+        deadline = time.monotonic() + 10
+        while left := [pid for pid in below if Path(f"/proc/{pid}").exists()]:
+            if time.monotonic() > deadline:
+                self.problems.append(f"{number}: processes {left} outlived it")
+                break
+            time.sleep(0.1)
+        for path in (self.folder / "reports").rglob("*.part"):
+            self.problems.append(f"{number}: {path.name} was left half-written")
+        for path in self.reports():
+            report = json.loads(path.read_text())  # whole, or this ends here
+            try:
+                self.client.images.get(report["image_id"])
+            except docker.errors.ImageNotFound:
+                self.problems.append(f"{number}: {path.name} proves an image that is not there")
+
+    def left_running(self) -> list[str]:
+        """Containers of checks whose process is gone."""
+        found = self.client.containers.list(all=True, filters={"label": check.OWNER}, ignore_removed=True)
+        return [one.name for one in found if held.gone(str(one.labels[check.OWNER]))]
+
+
+def run(engine: Engine, count: int = KILLS, seed: int | None = None) -> bool:
+    """All of it, with a line for each kill; whether everything was as it must be."""
+    seed = random.randrange(10**6) if seed is None else seed
+    with tempfile.TemporaryDirectory(prefix="torchpair-kills-") as name:
+        kills = Kills(engine, Path(name), seed)
+        print(f"{count} kills, seed {seed}; first an undisturbed run", flush=True)
+        undisturbed = kills.whole()
+        kills.forget()
+        for number in range(1, count + 1):
+            kills.kill(number)
+        after = kills.whole()
+        if after != undisturbed:
+            kills.problems.append(f"the end is {after}, undisturbed {undisturbed}")
+        kills.problems += [f"{name} still runs" for name in kills.left_running()]
+        kills.forget()
+    print("\n".join(kills.problems) or f"{count} kills, {kills.went_on} calls that went on; same images, by digest")
+    return not kills.problems
