@@ -29,10 +29,10 @@ LONGEST = 900.0  # seconds
 @contextmanager
 def disk(folder: Path, size: int) -> Iterator[Path]:
     """A mounted file system of so many GB; what is not written takes no room."""
-    image, place = folder / f"disk{size}", folder / f"mounted{size}"
+    place = Path(tempfile.mkdtemp(prefix="mounted-", dir=folder))
+    image = place.with_suffix(".disk")
     with image.open("wb") as file:
         file.truncate(size * 10**9)
-    place.mkdir()
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
     subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
     try:
