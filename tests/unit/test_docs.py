@@ -21,7 +21,7 @@ import click
 import pytest
 from catalogs import DEFAULTS
 
-from torchpair import cli, matrix, plan
+from torchpair import cli, errors, matrix, plan
 from torchpair.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -278,13 +278,13 @@ def test_commands_within_sentences(page: Path) -> None:
         words = [word for word in text.split() if not word.startswith("[")]
         if f"torchpair {text}".startswith(tuple(AWAITED)):
             continue
-        if words[0] == "--help":
-            continue
         command: click.Command = cli.cli
         while isinstance(command, click.Group) and words and not words[0].startswith("-"):
             assert words[0] in command.commands, text
             command = command.commands[words.pop(0)]
-        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {
+            "--help"
+        }
         assert not [word for word in words if word.startswith("-") and word.split("=")[0] not in known], text
 
 
@@ -309,3 +309,30 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"(?m)^#+ (.*)$", there.read_text(encoding="utf-8"))
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# ---- what README.md says of the code --------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_tags(shipped: Workspace) -> None:
+    specs = {spec.tag: spec for spec in shipped.everywhere()}
+    rows = re.findall(r"(?m)^\| `([^`]+-py3\d+[^`]*)` \| (.*) \|$", README)
+    assert len(rows) > 3
+    for tag, rest in rows:
+        spec = specs[tag]
+        audio = spec.torchaudio + (", compiled" if spec.torchaudio_from == "source" else "")
+        driver = (spec.min_driver or "-").split(".")[0]
+        assert rest.split(" | ") == [spec.torch, audio, spec.cuda, spec.python, driver], tag
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "ci.md"], ids=lambda page: page.name)
+def test_the_table_of_exit_codes(page: Path) -> None:
+    table = page.read_text(encoding="utf-8").split("| exit code |")[1].split("\n\n")[0]
+    codes = {int(code) for code in re.findall(r"(?m)^\| (\d) \|", table)}
+    assert codes == {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+
+
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 300
