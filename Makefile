@@ -39,6 +39,10 @@ bench: $(VENV)/.ready-test ## Measure speed and size against what one would do o
 	@$(BIN)/torchpair engine start
 	@$(BIN)/python bench/run.py
 
+.PHONY: figures
+figures: $(VENV)/.ready ## Draw docs/compatibility.svg anew from the facts
+	@$(BIN)/python docs/figures.py compatibility
+
 lint: $(VENV)/.ready-test ## Check style, types, Dockerfiles and that rendered files are up to date
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-# The exit codes of every command. README.md has the same table; a test compares the two.
+# The exit codes of every command. README.md and docs/ci.md have the same table; a test compares them.
 EXIT_OK = 0
 EXIT_UNHEALTHY = 1
 EXIT_USAGE = 2

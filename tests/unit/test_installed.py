@@ -92,7 +92,16 @@ def test_the_wheel_has_all_that_the_package_has(built: Built) -> None:
 def test_the_sdist_has_all_that_a_reader_needs(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {name.removeprefix(f"torchpair-{__version__}/") for name in archive.getnames()}
-    assert {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "matrix.yaml", "tests/unit/test_installed.py"} <= names
+    assert {
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/report-format.md",
+        "LICENSE",
+        "Makefile",
+        "matrix.yaml",
+        "tests/unit/test_installed.py",
+    } <= names
     assert not [name for name in names if name.startswith((".venv", "build/", "reports/")) or "__pycache__" in name]
 
 
