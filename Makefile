@@ -10,7 +10,18 @@ BASE ?= auto
 GPU ?= auto
 ROWS ?=
 MIRROR ?=
-export BASE GPU MIRROR
+BUNDLE ?=
+OFFLINE ?=
+export BASE GPU MIRROR BUNDLE OFFLINE
+
+# Without a network pip has what a bundle has, and asks nobody.
+ifeq ($(OFFLINE),1)
+ifeq ($(BUNDLE),)
+$(error OFFLINE=1 builds from a folder: BUNDLE=DIR, made by `torchpair bundle ROW...` where there is a network)
+endif
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := $(abspath $(BUNDLE))/torchpair
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help images test sabotage faults bench lint format clean
@@ -19,6 +30,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  MATRIX=FILE  BASE=auto|nvidia|local  GPU=auto|require|off  ROWS="row row"  MIRROR=cn  PYTHON=python3.12'
+	@echo '  BUNDLE=DIR OFFLINE=1: images without a network, from what `torchpair bundle ROW...` put into DIR'
 
 images: $(VENV)/.ready ## Build and prove the default images (or ROWS)
 	@$(BIN)/torchpair images --matrix $(MATRIX) $(ROWS)
@@ -31,9 +43,9 @@ sabotage: $(VENV)/.ready-test ## Broken environments: is each caught, its cause 
 	@$(BIN)/torchpair engine start
 	@$(BIN)/python -m tests.sabotage
 
-faults: $(VENV)/.ready-test ## Kills and other faults, on this machine only: is anything lost, or wrong?
+faults: $(VENV)/.ready-test ## Kills and other faults, on this machine only: is anything lost, or wrong? (or FAULTS="images")
 	@$(BIN)/torchpair engine start
-	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 bench: $(VENV)/.ready-test ## Measure speed and size against what one would do otherwise
 	@$(BIN)/torchpair engine start

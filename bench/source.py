@@ -15,7 +15,8 @@ from pathlib import Path
 from torchpair import base as bases
 from torchpair import engine as engines
 from torchpair.console import console
-from torchpair.factory import Given, wheel
+from torchpair.factory import wheel
+from torchpair.materials import Given
 from torchpair.sources import fetch, parse
 from torchpair.workspace import Workspace
 

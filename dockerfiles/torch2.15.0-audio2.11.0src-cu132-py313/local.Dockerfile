@@ -4,13 +4,18 @@ ARG BASE=torchpair-base:debian13
 # What the wheels are unpacked with: one for every row, so that rows of any base share the stages that need no Python.
 ARG TOOLS=torchpair-base:debian13
 
+# ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
+FROM scratch AS bundle
+
 # ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
 FROM ${BASE} AS interpreter
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
     : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
@@ -19,17 +24,18 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
  && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
  && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
       -exec touch --no-dereference --date=@1577836800 {} + \
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
 
 # ---- base: what else the distribution gives -----------------------------------------------------------------------
 FROM interpreter AS base
-ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
     : system; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
@@ -48,7 +54,7 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
  && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
  && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
       -exec touch --no-dereference --date=@1577836800 {} + \
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
@@ -61,7 +67,9 @@ ARG DEBIAN_FRONTEND=noninteractive
 # runs as it is, and a virtual environment for it alone takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
-    rm -f /etc/apt/apt.conf.d/docker-clean \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       ca-certificates \
@@ -73,7 +81,9 @@ uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    PIP_CERT=/etc/ssl/certs/ca-certificates.crt PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    NETRC=/run/secrets/netrc PIP_CERT=/etc/ssl/certs/ca-certificates.crt PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
     python3 -m pip install --no-cache-dir --target /opt/tools \
       ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
@@ -128,8 +138,10 @@ SHARE
 ENV PATH=/opt/tools/bin:$PATH
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+ENV NETRC=/run/secrets/netrc \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_RETRIES=5 \
     UV_HTTP_TIMEOUT=300 \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
@@ -138,8 +150,10 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
-ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+ENV NETRC=/run/secrets/netrc \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_RETRIES=5 \
     UV_HTTP_TIMEOUT=300 \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
@@ -148,6 +162,7 @@ RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
+ARG PYPI_INDEX=
 
 # ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
@@ -174,6 +189,8 @@ nvidia-nvtx==13.2.86 --hash=sha256:968ce72baee2a01791c7d3254000eac81f24677b0b91c
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
  && mkdir /metadata \
@@ -215,6 +232,8 @@ typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/python/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
@@ -227,6 +246,8 @@ triton==3.9.0 --hash=sha256:5e52ab4e2f1d64f0ac494c9aa723697b793f81a91c4cae4c3660
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/triton/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/triton.txt \
@@ -240,6 +261,8 @@ torch==2.15.0 --hash=sha256:241fea2bac4ed8351307cd13eca5020fbe231f990891be299cf6
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/torch/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
@@ -290,6 +313,8 @@ LOCK
 
 ARG PYPI_INDEX=
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} --python /usr/bin/python3 \
       --target /opt/toolkit --no-deps --require-hashes -r /locks/toolkit.txt \
  && ln -s libcudart.so.13 /opt/toolkit/nvidia/cu13/lib/libcudart.so
@@ -304,7 +329,9 @@ FROM kept AS compiler
 ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    command -v apt-get > /dev/null || { echo "error: there is no apt-get in the base, so no compiler can be installed"; exit 1; } \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && command -v apt-get > /dev/null || { echo "error: there is no apt-get in the base, so no compiler can be installed"; exit 1; } \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       ccache g++-14 git python3-dev
@@ -322,9 +349,11 @@ LOCK
 ARG PYPI_INDEX=
 # setuptools lies apart: only where torch brings none of its own is this one seen.
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     command -v python3 > /dev/null || { echo "error: no torch can be imported in the base: it has no python3"; exit 1; } \
  && for lock in build setuptools; do \
-      PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_CONSTRAINT='' python3 -m pip install --no-cache-dir \
+      NETRC=/run/secrets/netrc PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_CONSTRAINT='' python3 -m pip install --no-cache-dir \
         ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --target "/opt/$lock" --no-deps --require-hashes -r "/locks/$lock.txt"; \
     done
 COPY compiler.pyz /opt/compiler.pyz
@@ -373,6 +402,8 @@ torchcodec==0.17.0 --hash=sha256:9eb27bc90ad1d60fbded1415e8106961d5f9e4bc80b3010
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     --mount=type=bind,from=compile-torchaudio,source=/out/wheel,target=/compiled \
     rm -rf /layer \
  && uv pip install --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --no-index --find-links /compiled torchaudio \

@@ -4,13 +4,18 @@ ARG BASE=torchpair-base:debian13
 # What the wheels are unpacked with: one for every row, so that rows of any base share the stages that need no Python.
 ARG TOOLS=torchpair-base:debian13
 
+# ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
+FROM scratch AS bundle
+
 # ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
 FROM ${BASE} AS interpreter
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
     : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
@@ -19,17 +24,18 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
  && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
  && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
       -exec touch --no-dereference --date=@1577836800 {} + \
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
 
 # ---- base: what else the distribution gives -----------------------------------------------------------------------
 FROM interpreter AS base
-ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
     : system; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
@@ -48,7 +54,7 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
  && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
  && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
       -exec touch --no-dereference --date=@1577836800 {} + \
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
@@ -61,7 +67,9 @@ ARG DEBIAN_FRONTEND=noninteractive
 # runs as it is, and a virtual environment for it alone takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
-    rm -f /etc/apt/apt.conf.d/docker-clean \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       ca-certificates \
@@ -73,7 +81,9 @@ uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    PIP_CERT=/etc/ssl/certs/ca-certificates.crt PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    NETRC=/run/secrets/netrc PIP_CERT=/etc/ssl/certs/ca-certificates.crt PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
     python3 -m pip install --no-cache-dir --target /opt/tools \
       ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
@@ -128,8 +138,10 @@ SHARE
 ENV PATH=/opt/tools/bin:$PATH
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+ENV NETRC=/run/secrets/netrc \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_RETRIES=5 \
     UV_HTTP_TIMEOUT=300 \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
@@ -138,8 +150,10 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
-ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+ENV NETRC=/run/secrets/netrc \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_RETRIES=5 \
     UV_HTTP_TIMEOUT=300 \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
@@ -148,6 +162,7 @@ RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
+ARG PYPI_INDEX=
 
 # ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
@@ -171,6 +186,8 @@ nvidia-nvtx-cu12==12.4.127 --hash=sha256:781e950d9b9f60d8241ccea575b32f5105a5baf
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
  && mkdir /metadata \
@@ -210,6 +227,8 @@ typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/python/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
@@ -222,6 +241,8 @@ triton==3.2.0 --hash=sha256:e5dfa23ba84541d7c0a531dfce76d8bcd19159d50a4a8b14ad01
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/triton/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/triton.txt \
@@ -235,6 +256,8 @@ torch==2.6.0 --hash=sha256:4874a73507a300a5d089ceaff616a569e7bb7c613c56f37f63ec3
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     rm -rf /layer \
  && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
       --python /opt/venv/bin/python --prefix /layer/torch/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
@@ -278,7 +301,9 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /var/tmp/debs
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    find /etc/apt -maxdepth 2 '(' -name '*.list' -o -name '*.sources' ')' -exec \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && find /etc/apt -maxdepth 2 '(' -name '*.list' -o -name '*.sources' ')' -exec \
       sed -Ei -e '/^deb /s/ main( .*)?$/ main contrib non-free/' -e 's/^(Components: main).*/\1 contrib non-free/' {} + \
  && apt-get update \
  && apt-get download nvidia-cuda-toolkit nvidia-cuda-dev libcudart12 libnvtoolsext1 libcub-dev libthrust-dev libcu++-dev \
@@ -314,7 +339,9 @@ FROM kept AS compiler
 ARG DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    command -v apt-get > /dev/null || { echo "error: there is no apt-get in the base, so no compiler can be installed"; exit 1; } \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && command -v apt-get > /dev/null || { echo "error: there is no apt-get in the base, so no compiler can be installed"; exit 1; } \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
       ccache g++-13 git python3-dev
@@ -332,9 +359,11 @@ LOCK
 ARG PYPI_INDEX=
 # setuptools lies apart: only where torch brings none of its own is this one seen.
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     command -v python3 > /dev/null || { echo "error: no torch can be imported in the base: it has no python3"; exit 1; } \
  && for lock in build setuptools; do \
-      PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_CONSTRAINT='' python3 -m pip install --no-cache-dir \
+      NETRC=/run/secrets/netrc PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_CONSTRAINT='' python3 -m pip install --no-cache-dir \
         ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --target "/opt/$lock" --no-deps --require-hashes -r "/locks/$lock.txt"; \
     done
 COPY compiler.pyz /opt/compiler.pyz
@@ -385,6 +414,8 @@ soundfile==0.14.0 --hash=sha256:1e38bac1853412871318e82a1ba69a8be677619b56025bbf
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
     --mount=type=bind,from=compile-torchaudio,source=/out/wheel,target=/compiled \
     rm -rf /layer \
  && uv pip install --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --no-index --find-links /compiled torchaudio \

@@ -1,4 +1,4 @@
-"""Specs -> images, through `docker buildx bake`. One call per row: rows share what they share in BuildKit, which works
+"""Specs -> images, through `docker buildx build`. One call per row: rows share what they share in BuildKit, which works
 once on a step that two calls ask for at a time, and a row that fails takes no other with it."""
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,13 +53,15 @@ class Built:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a build takes from this machine: sources by build context, how many compilers may run at a time, and
-    whether what ccache has is compiled again all the same. told: the sources in words, by package."""
+    """What a build takes from this machine: sources and a bundle by build context, how many compilers may run at a
+    time, whether what ccache has is compiled again all the same, and the network of its steps ("none", "host"; None:
+    buildx's own). told: the sources in words, by package."""
 
     contexts: Mapping[str, Path] = field(default_factory=dict)
     max_jobs: int | None = None
     recache: bool = False
     told: Mapping[str, str] = field(default_factory=dict)
+    network: str | None = None
 
 
 def ca_bundle() -> Path | None:
@@ -84,7 +85,7 @@ def images(
     inputs: Mapping[str, Inputs] | None = None,
     journal: Journal | None = None,
 ) -> list[Built]:
-    """Build every spec, `jobs` at a time, in the folder that holds docker-bake.json. Never raises for a failed row.
+    """Build every spec, `jobs` at a time, in the folder that holds dockerfiles/. Never raises for a failed row.
 
     fresh: every step anew, whatever the cache has, under the spec's own tag.
     """
@@ -147,9 +148,9 @@ def _build(
 ) -> Built:
     began = time.monotonic()
     before = image(engine, spec.reference)
-    more = ["--no-cache", "--set", f"{plan.target(spec)}.tags={spec.reference}"] if fresh else []
+    more = ["--load", "--tag", spec.reference, *(["--no-cache"] if fresh else [])]
     steps = Steps(spec.name, progress)
-    code = _bake(engine, spec, folder, log, steps, running, mirror, inputs, ["--load", *more])
+    code = _buildx(engine, spec, folder, log, steps, running, mirror, inputs, more)
     if spec.recipes and (code or steps.compiled):
         _whole_log(engine, spec, folder, log, mirror, inputs)
     seconds = time.monotonic() - began
@@ -165,7 +166,7 @@ def _build(
     return Built(spec, after[0], after[1], seconds, changed, None, log)
 
 
-def _bake(
+def _buildx(
     engine: Engine,
     spec: Spec,
     folder: Path,
@@ -177,55 +178,66 @@ def _bake(
     more: Sequence[str],
 ) -> int:
     """One call of buildx; its exit code."""
-    argv = [*engine.buildx, "bake", "--file", plan.BAKE_FILE, "--progress", "rawjson", *more]
+    arguments, context = plan.build(spec)
+    argv = [*engine.buildx, "build", "--progress", "rawjson", *arguments, *more]
     bundle = ca_bundle()
     if bundle:
-        argv += ["--set", f"*.secrets=id=ca,src={bundle}"]
+        argv += ["--secret", f"id=ca,src={bundle}"]
     for name, value in mirrors.build_arguments(spec, mirror).items():
-        argv += ["--set", f"*.args.{name}={value}"]
-    if mirrors.here(mirror):
-        argv += ["--set", "*.network=host", *_may_use_host(engine.buildx)]
+        argv += ["--build-arg", f"{name}={value}"]
+    if network := inputs.network or ("host" if mirrors.here(mirror) else None):
+        argv += ["--network", network]
     for name, path in inputs.contexts.items():
-        argv += ["--set", f"*.contexts.{name}={path}"]
-    with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
-        wishes = [f"jobs={inputs.max_jobs}"] if inputs.max_jobs else []
-        wishes += ["recache=1"] if inputs.recache else []
-        if wishes:
-            # A secret does not count as a change: the same compile with fewer jobs is the same compile.
-            (Path(temporary) / "wishes").write_text("\n".join(wishes))
-            argv += ["--set", f"*.secrets=id=wishes,src={temporary}/wishes"]
-        # By lines: who follows the log of a compile sees it as it goes, and who ends it finds what was done.
-        with log.open("w", encoding="utf-8", buffering=1) as out:
-            process = subprocess.Popen(
-                [*mortal(), *argv, plan.target(spec)], cwd=folder, env=engine.env(), stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
-            )  # fmt: skip
-            running.append(process)
-            assert process.stderr is not None
-            try:
-                steps.follow(process.stderr, out)
-                code = process.wait()
-            except BaseException:
-                process.terminate()
-                raise
-            running.remove(process)
+        argv += ["--build-context", f"{name}={path}"]
+    wishes = [f"jobs={inputs.max_jobs}"] if inputs.max_jobs else []
+    wishes += ["recache=1"] if inputs.recache else []
+    # A secret does not count as a change: the same compile with fewer jobs is the same compile.
+    told = {"wishes": "\n".join(wishes), "netrc": mirrors.logins(mirror)}
+    return call(engine, [*argv, context], log, steps, folder, running, told)
+
+
+def call(
+    engine: Engine,
+    argv: Sequence[str],
+    log: Path,
+    steps: Steps,
+    folder: Path | None = None,
+    running: list[subprocess.Popen[str]] | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> int:
+    """Call `buildx build` in a folder and follow it to its end; its exit code.
+
+    running: has the process while it runs. secrets: text by id, "" for none: by the environment, since a file would
+    outlive a kill -9, and arguments are for everyone to see.
+    """
+    told = {name: text for name, text in (secrets or {}).items() if text}
+    more = [word for name in told for word in ("--secret", f"id={name},env=TORCHPAIR_{name.upper()}")]
+    environment = {**engine.env(), **{f"TORCHPAIR_{name.upper()}": text for name, text in told.items()}}
+    # By lines: who follows the log of a compile sees it as it goes, and who ends it finds what was done.
+    with log.open("w", encoding="utf-8", buffering=1) as out:
+        process = subprocess.Popen(
+            [*mortal(), *argv[:-1], *more, argv[-1]], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+        )  # fmt: skip
+        processes = running if running is not None else []
+        processes.append(process)
+        assert process.stderr is not None
+        try:
+            steps.follow(process.stderr, out)
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+        processes.remove(process)
     return code
-
-
-@lru_cache(maxsize=4)
-def _may_use_host(buildx: tuple[str, ...]) -> tuple[str, ...]:
-    """What bake wants to hear before a build may use the host's network; before buildx 0.17 it did not ask."""
-    done = subprocess.run([*buildx, "bake", "--help"], capture_output=True, text=True, check=False)
-    return ("--allow", "network.host") if "--allow" in done.stdout else ()
 
 
 def _whole_log(engine: Engine, spec: Spec, folder: Path, log: Path, mirror: Mirror, inputs: Inputs) -> None:
     """Put the compiler's own whole log beside the build's: BuildKit cuts a step's off at 2 MiB."""
-    more = ["--set", "*.target=log", "--set", f"*.output=type=local,dest={log.parent}"]
-    more += ["--set", f"*.args.ASKED={time.time()}"]
+    more = ["--target", "log", "--output", f"type=local,dest={log.parent}", "--build-arg", f"ASKED={time.time()}"]
     steps = Steps(spec.name, Silent())
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
-        _bake(engine, spec, folder, Path(temporary) / "log", steps, [], mirror, inputs, more)
+        _buildx(engine, spec, folder, Path(temporary) / "log", steps, [], mirror, inputs, more)
 
 
 def preflight(
@@ -235,8 +247,8 @@ def preflight(
     log.parent.mkdir(parents=True, exist_ok=True)
     steps = Steps(spec.name, progress)
     # cacheonly: the stage is run, and nothing of it is taken out.
-    more = ["--set", "*.target=preflight", "--set", "*.output=type=cacheonly", "--set", f"*.args.ASKED={time.time()}"]
-    code = _bake(engine, spec, folder, log, steps, [], mirror, inputs, more)
+    more = ["--target", "preflight", "--output", "type=cacheonly", "--build-arg", f"ASKED={time.time()}"]
+    code = _buildx(engine, spec, folder, log, steps, [], mirror, inputs, more)
     if code:
         raise BuildError(f"{spec.name}: {steps.failure or f'buildx ended with {code}'}", why=f"log: {log}")
 
@@ -255,8 +267,8 @@ def wheel(
     log.parent.mkdir(parents=True, exist_ok=True)
     steps = Steps(spec.name, progress)
     with tempfile.TemporaryDirectory(prefix="torchpair-wheel-") as temporary:
-        more = ["--set", "*.target=wheel", "--set", f"*.output=type=local,dest={temporary}"]
-        code = _bake(engine, spec, folder, log, steps, [], mirror, inputs, more)
+        more = ["--target", "wheel", "--output", f"type=local,dest={temporary}"]
+        code = _buildx(engine, spec, folder, log, steps, [], mirror, inputs, more)
         if code or steps.compiled:
             _whole_log(engine, spec, folder, log, mirror, inputs)
         found = sorted(Path(temporary).rglob("*.whl"))

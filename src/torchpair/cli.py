@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__, cli_choose, cli_clean, cli_deploy, cli_doctor, cli_know, cli_publish
+from torchpair import __version__, cli_bundle, cli_choose, cli_clean, cli_deploy, cli_doctor, cli_know, cli_publish
 from torchpair.cli_completion import check_names, completion, profile_names, row_names
 from torchpair.cli_know import json_flag, matrix_option, mirror_option
 from torchpair.errors import (
@@ -97,10 +97,18 @@ def _part(shard: str | None) -> tuple[int, int] | None:
     return parse(shard) if shard else None
 
 
-def _workspace(file: Path, mirror: str | None = None) -> Workspace:
+def _workspace(file: Path, mirror: str | None = None, bundle: Path | None = None, offline: bool = False) -> Workspace:
     from torchpair.workspace import Workspace
 
-    return Workspace(file, mirror or None)
+    if bundle is None:
+        if offline:
+            raise click.UsageError("--offline builds from a --bundle", click.get_current_context())
+        return Workspace(file, mirror or None)
+    if mirror:
+        raise click.UsageError("a --bundle has every download: no --mirror", click.get_current_context())
+    from torchpair import bundle as bundles
+
+    return Workspace(file, None, bundles.read(bundle), offline)
 
 
 def _say(line: str) -> None:
@@ -121,6 +129,11 @@ def _say(line: str) -> None:
 @click.option("--again", is_flag=True, help="Check also what has a report already.")
 @shard_option
 @builder_option
+@click.option(
+    "--bundle", type=click.Path(path_type=Path, file_okay=False), envvar="BUNDLE",
+    help="Take all from this folder, made by `torchpair bundle`; without ROW, its rows.",
+)  # fmt: skip
+@click.option("--offline", is_flag=True, envvar="OFFLINE", help="With --bundle: no step of a build has a network.")
 def images(
     names: tuple[str, ...],
     file: Path,
@@ -132,6 +145,8 @@ def images(
     again: bool,
     shard: str | None,
     builder: str | None,
+    bundle: Path | None,
+    offline: bool,
 ) -> None:
     """Build and prove images: the default rows, or those named.
 
@@ -143,7 +158,7 @@ def images(
 
     sys.exit(
         make(
-            _workspace(file, mirror),
+            _workspace(file, mirror, bundle, offline),
             names,
             base=base,
             gpu=gpu,
@@ -173,7 +188,7 @@ def _source_options(command: Any) -> Any:
 
 
 def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -> Any:
-    from torchpair.factory import Given
+    from torchpair.materials import Given
 
     named = {"torchaudio": source, "torch": torch_source}
     return Given({package: text for package, text in named.items() if text}, max_jobs)
@@ -497,9 +512,9 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
 
 
 for command in (
-    cli_choose.choose, cli_choose.page, cli_choose.pull, cli_clean.clean, cli_deploy.deploy, cli_deploy.models,
-    cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts, cli_publish.publish,
-    cli_publish.catalog, completion,
+    cli_bundle.bundle, cli_choose.choose, cli_choose.page, cli_choose.pull, cli_clean.clean, cli_deploy.deploy,
+    cli_deploy.models, cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts,
+    cli_publish.publish, cli_publish.catalog, completion,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -413,7 +413,7 @@ def _watch(screen: Any) -> Any:
     from rich.markup import escape
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from torchpair.models import Watcher
+    from torchpair.fetch import Watcher
 
     class Lines(Watcher):
         def begin(self, path: str, total: int | None, done: int) -> None:

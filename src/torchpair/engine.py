@@ -294,8 +294,8 @@ def on_builder(engine: Engine, name: str) -> tuple[Engine, str]:
 # ---- starting and stopping --------------------------------------------------------------------------------------
 
 
-def ensure(say: Say) -> Engine:
-    """The engine that answers, or one that this call starts.
+def ensure(say: Say, offline: bool = False) -> Engine:
+    """The engine that answers, or one that this call starts; offline: one that is here already.
 
     say gets one line at a time, and hears what will happen before it happens. Raises EngineError where torchpair
     may not or cannot start one, CommandError when apt fails.
@@ -313,6 +313,9 @@ def ensure(say: Say) -> Engine:
     )
     if start.kind == "refuse":
         raise EngineError("no Docker engine answers", why=start.why, remedy=start.remedy)
+    if offline and start.kind != "run":
+        remedy = f"install Docker {OLDEST_MAJOR} or newer with buildx from packages of your own ({INSTALL_PAGE})"
+        raise EngineError("no Docker engine answers", why="there is none here, and no network", remedy=remedy)
     for line in start.says:
         say(line)
     began = time.monotonic()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchpair import base as bases
-from torchpair import build, check, mirrors, plan, present, progress, shard, sources, space
-from torchpair import engine as engines
+from torchpair import build, bundle, check, materials, plan, present, progress, shard, space
 from torchpair import report as reports
 from torchpair.build import Built
+from torchpair.bundle import BundleError
 from torchpair.engine import Engine
 from torchpair.errors import (
     EXIT_BUILD_FAILED,
@@ -26,6 +25,7 @@ from torchpair.errors import (
     ResolveError,
     TorchpairError,
 )
+from torchpair.materials import NOTHING, Given
 from torchpair.matrix import Row
 from torchpair.present import Outcome
 from torchpair.report import GpuMode, Report
@@ -35,18 +35,6 @@ from torchpair.workspace import BASES, Workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the command line says about compiling: sources by package, and how many compilers at a time."""
-
-    sources: Mapping[str, str] = field(default_factory=dict)
-    max_jobs: int | None = None
-    recache: bool = False  # for `make bench`: compile what ccache has, too
-
-
-NOTHING = Given()
 
 
 def make(
@@ -67,7 +55,8 @@ def make(
 
     part: (i, n): only the i-th of n shards of the rows. builder: of buildx, to send the builds to.
     """
-    rows = workspace.choose(names, everything)
+    bundled = workspace.bundle
+    rows = workspace.choose(names or (() if bundled is None or everything else bundled.rows), everything)
     if part:
         rows = in_shard(workspace, rows, *part)
         named = ", ".join(row.name for row in rows) or "no row"
@@ -75,30 +64,34 @@ def make(
         if not rows:
             return EXIT_OK
     _ = workspace.mirror  # a mirror that is not there is said before anything begins
+    if bundled and builder:
+        raise TorchpairError("a bundle is built in the engine", remedy="without --builder")
     # What no base can satisfy is refused before an engine is looked for: nothing is built from a wrong matrix.
     for row in rows:
-        _any_base(workspace, row)
+        materials.on_any_base(workspace, row)
     with progress.show(console) as shown, workspace.alone(shown.say):
         for entry in workspace.journal.interrupted([row.name for row in rows]):
             shown.say(f"{entry.row}: the last call ended while {entry.step} it ({entry.at}); going on")
-        engine = engines.ensure(shown.say)
-        os.environ["DOCKER_HOST"] = engine.host
+        if bundled:
+            shown.say(f"Comparing the {len(bundled.sums)} files of the bundle.")
+            bundle.verify(bundled)
+        engine = materials.engine(workspace, shown.say)
         if builder:
-            engine, base = _on_builder(engine, builder, base, shown.say)
+            engine, base = materials.on_builder(engine, builder, base, shown.say)
         specs, outcomes = _specs(workspace, rows, base, engine, shown.say, strict=not everything)
-        unlocked = workspace.ensure_locks(specs, shown.say)
+        unlocked = materials.lock(workspace, specs, shown.say)
         outcomes += [_lost(spec, "not built", reason) for spec in specs if (reason := unlocked.get(spec.name))]
         specs = [spec for spec in specs if spec.name not in unlocked]
         workspace.write_rendered()
         probe, digest = workspace.probe()
-        for distro in dict.fromkeys(d for s in specs if s.base == "local" for d in (s.distro, s.tools_distro)):
-            bases.ensure_local(engine, distro, shown.say, workspace.mirror.apt)
+        materials.base_images(workspace, engine, specs, shown.say)
         logs = workspace.reports / "logs"
         inputs, lost = _inputs(workspace, specs, given, shown.say)
         outcomes += lost
         specs = [spec for spec in specs if spec.name in inputs]
         missing = [spec for spec in specs if build.image(engine, spec.reference) is None]
-        space.refuse_without(engine, missing, {s.name: lock for s in missing if (lock := workspace.lock(s))})
+        wheels = {s.name: lock for s in missing if (lock := workspace.lock(s))}
+        space.refuse_without(engine, missing, wheels, bundled.size if bundled else 0)
         built = build.images(
             engine, specs, workspace.folder, logs, shown, jobs, workspace.mirror, inputs=inputs,
             journal=workspace.journal,
@@ -134,28 +127,15 @@ def github(workspace: Workspace, names: Sequence[str], everything: bool, most: i
 def _jobs(workspace: Workspace, rows: Sequence[Row]) -> list[shard.Job]:
     jobs = []
     for row in rows:
-        _any_base(workspace, row)
-        spec = next(iter(_possible(workspace, [row], "nvidia") or _possible(workspace, [row], "local")))
+        materials.on_any_base(workspace, row)
+        found = (spec for kind in BASES for spec in materials.possible(workspace, [row], kind))
+        spec = next(found)
         try:
             lock = workspace.lock(spec)
         except LockError:  # stale: the torch alone says what rows share
             lock = None
         jobs.append(shard.job(spec, lock))
     return jobs
-
-
-def _on_builder(engine: Engine, name: str, base: str, say: Callable[[str], None]) -> tuple[Engine, str]:
-    """The engine that builds on a builder, and the base. A local one lies in the engine: no other builder sees it."""
-    engine, driver = engines.on_builder(engine, name)
-    say(f"Builder {name} ({driver}) builds; the images come back into the engine.")
-    if driver == "docker":  # the engine's own
-        return engine, base
-    if base == "local":
-        raise EngineError(
-            f"the builder {name} cannot see the local base", why="its image lies in this machine's engine",
-            remedy="BASE=nvidia, or build without --builder",
-        )  # fmt: skip
-    return engine, "nvidia"
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
@@ -194,7 +174,7 @@ def spec_of(workspace: Workspace, target: str, base: str, engine: Engine) -> Spe
 def wheel(workspace: Workspace, name: str, output: Path, *, base: str, given: Given, console: Console) -> list[Path]:
     """`torchpair wheel`: compile what a row compiles, and nothing more. Raises TorchpairError."""
     with progress.show(console) as shown, workspace.alone(shown.say):
-        engine, spec, inputs = _to_compile(workspace, name, base, given, shown.say)
+        engine, spec, inputs = materials.to_compile(workspace, name, base, given, shown.say)
         log = workspace.reports / "logs" / f"{spec.name}.log"
         return build.wheel(engine, spec, workspace.folder, output, log, shown, workspace.mirror, inputs)
 
@@ -202,56 +182,9 @@ def wheel(workspace: Workspace, name: str, output: Path, *, base: str, given: Gi
 def preflight(workspace: Workspace, name: str, *, base: str, given: Given, console: Console) -> None:
     """`torchpair preflight`: what stops a compile is found before it begins. Raises TorchpairError."""
     with progress.show(console) as shown, workspace.alone(shown.say):
-        engine, spec, inputs = _to_compile(workspace, name, base, given, shown.say)
+        engine, spec, inputs = materials.to_compile(workspace, name, base, given, shown.say)
         log = workspace.reports / "logs" / f"{spec.name}.log"
         build.preflight(engine, spec, workspace.folder, log, shown, workspace.mirror, inputs)
-
-
-def _to_compile(
-    workspace: Workspace, name: str, base: str, given: Given, say: Callable[[str], None]
-) -> tuple[Engine, Spec, build.Inputs]:
-    """Engine, spec and sources of one row in which something is compiled. Raises TorchpairError."""
-    (row,) = workspace.choose([name])
-    _any_base(workspace, row)
-    engine = engines.ensure(say)
-    os.environ["DOCKER_HOST"] = engine.host
-    (spec,), _ = _specs(workspace, [row], base, engine, say, strict=True)
-    if not spec.recipes:
-        raise TorchpairError(f"{name}: nothing of this row is compiled", remedy=f"its wheels are in locks/{name}.txt")
-    inputs = sources_of(workspace, spec, given, say)
-    unlocked = workspace.ensure_locks([spec], say)
-    if unlocked:
-        raise LockError(unlocked[name])
-    workspace.write_rendered()
-    workspace.probe()
-    for distro in dict.fromkeys((spec.distro, spec.tools_distro) if spec.base == "local" else ()):
-        bases.ensure_local(engine, distro, say, workspace.mirror.apt)
-    return engine, spec, inputs
-
-
-def sources_of(workspace: Workspace, spec: Spec, given: Given, say: Callable[[str], None]) -> build.Inputs:
-    """The sources of what a row compiles, fetched and checked. Raises SourceError."""
-    contexts, told = {}, {}
-    for recipe in spec.recipes:
-        where = str(spec.row.at(recipe.package))
-        source = sources.of(recipe, given.sources.get(recipe.package), where)
-        contexts[recipe.context] = sources.fetch(source, workspace.sources, workspace.mirror, say)
-        told[recipe.package] = str(source)
-    return build.Inputs(contexts, given.max_jobs, given.recache, told)
-
-
-def _inputs(
-    workspace: Workspace, specs: Sequence[Spec], given: Given, say: Callable[[str], None]
-) -> tuple[dict[str, build.Inputs], list[Outcome]]:
-    """What each row is built with; a row whose source cannot be had takes no other with it."""
-    found, lost = {}, []
-    for spec in specs:
-        try:
-            found[spec.name] = sources_of(workspace, spec, given, say)
-        except SourceError as error:
-            say(f"{spec.name}: {error}")
-            lost.append(_lost(spec, "build failed", str(error)))
-    return found, lost
 
 
 @contextmanager
@@ -267,7 +200,7 @@ def build_again(workspace: Workspace, engine: Engine, spec: Spec, console: Conso
     logs = workspace.reports / "logs" / "again"
     with progress.show(console) as shown:
         shown.say(f"Building {spec.name} once more, without the cache.")
-        inputs = {spec.name: sources_of(workspace, spec, NOTHING, shown.say)}
+        inputs = {spec.name: materials.inputs(workspace, spec, NOTHING, shown.say)}
         (built,) = build.images(
             engine, [twin], workspace.folder, logs, shown, 1, workspace.mirror, fresh=True, inputs=inputs
         )
@@ -280,25 +213,11 @@ def build_again(workspace: Workspace, engine: Engine, spec: Spec, console: Conso
             client.images.remove(twin.reference)
 
 
-def _any_base(workspace: Workspace, row: Row) -> None:
-    refused = None
-    for kind in BASES:
-        try:
-            workspace.specs([row], kind)
-            return
-        except ResolveError as error:
-            refused = refused or error
-    assert refused is not None
-    raise refused
-
-
 def _specs(
     workspace: Workspace, rows: Sequence[Row], base: str, engine: Engine, say: Callable[[str], None], strict: bool
 ) -> tuple[list[Spec], list[Outcome]]:
     """Specs on the base that can be had. strict: a row that cannot stand on it stops everything."""
-    wanted = next((spec.image for spec in _possible(workspace, rows, "nvidia")), "")
-    kind, why = bases.choose_base(base, mirrors.image(wanted, workspace.mirror), engine)
-    say(why)
+    kind = materials.base(workspace, rows, base, engine, say)
     specs, outcomes = [], []
     for row in rows:
         try:
@@ -310,14 +229,18 @@ def _specs(
     return specs, outcomes
 
 
-def _possible(workspace: Workspace, rows: Sequence[Row], kind: str) -> list[Spec]:
-    specs = []
-    for row in rows:
+def _inputs(
+    workspace: Workspace, specs: Sequence[Spec], given: Given, say: Callable[[str], None]
+) -> tuple[dict[str, build.Inputs], list[Outcome]]:
+    """What each row is built with; a row whose source cannot be had takes no other with it."""
+    found, lost = {}, []
+    for spec in specs:
         try:
-            specs += workspace.specs([row], kind)
-        except ResolveError:
-            continue
-    return specs
+            found[spec.name] = materials.inputs(workspace, spec, given, say)
+        except (SourceError, BundleError) as error:
+            say(f"{spec.name}: {error}")
+            lost.append(_lost(spec, "build failed", str(error)))
+    return found, lost
 
 
 def _lost(spec: Spec, verdict: str, reason: str, seconds: float = 0.0) -> Outcome:

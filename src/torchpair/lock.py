@@ -159,20 +159,26 @@ def _parse(path: Path, row: str) -> Lock | None:
     return Lock(question, tuple(wheels))
 
 
+def lines(path: Path) -> list[str]:
+    """What a lock file installs, line by line, without what is only told beside it. Raises LockError."""
+    lock = _parse(path, path.stem)
+    return [wheel.line for wheel in lock.wheels] if lock else []
+
+
 def resolve(spec: Spec, keep: Lock | None = None, mirror: Mirror = mirrors.NONE) -> Lock:
     """Ask the indexes, through uv, for exact versions; those of `keep` stay where they still fit.
 
     Raises LockError when an index cannot be reached or has no answer.
     """
     elsewhere = {r.name for r in spec.requirements if r.index != "pypi"}
-    packages = _compile(spec.name, project(spec, keep, mirror), spec.python, spec.arch, mirror)
+    packages = settle(spec.name, project(spec, keep, mirror), spec.python, spec.arch, mirror)
     wheels = [_locked(spec.name, package, spec.python, spec.arch, elsewhere, mirror) for package in packages]
     return Lock(asked(spec), tuple(sorted(wheels, key=lambda w: w.name)))
 
 
 def resolve_tools(mirror: Mirror = mirrors.NONE) -> Lock:
     """The lock of what the build stages themselves install: uv. One wheel serves every Python."""
-    packages = _compile(
+    packages = settle(
         "tools", '[project]\nname = "tools"\nversion = "0"\ndependencies = ["uv"]\n', "3.10", "x86_64", mirror
     )
     return Lock(TOOLS_ASKED, tuple(_locked("tools", package, "3.10", "x86_64", set()) for package in packages))
@@ -200,7 +206,7 @@ def resolve_extra(name: str, wanted: tuple[str, ...], mirror: Mirror = mirrors.N
     """One of a builder's locks. Raises LockError as `resolve` does."""
     listed = ", ".join(f'"{item}"' for item in wanted)
     project_file = f'[project]\nname = "build"\nversion = "0"\ndependencies = [{listed}]\n'
-    packages = _compile(name, project_file, "3.10", "x86_64", mirror)
+    packages = settle(name, project_file, "3.10", "x86_64", mirror)
     wheels = (_locked(name, package, "3.10", "x86_64", set()) for package in packages)
     return Lock(_asked_extra(wanted), tuple(sorted(wheels, key=lambda w: w.name)))
 
@@ -215,8 +221,8 @@ def read_extra(name: str, wanted: tuple[str, ...], folder: Path) -> Lock | None:
     return lock if lock and lock.asked == _asked_extra(wanted) else None
 
 
-def _compile(
-    name: str, project_file: str, python: str, arch: str, mirror: Mirror = mirrors.NONE
+def settle(
+    name: str, project_file: str, python: str, arch: str, mirror: Mirror = mirrors.NONE, more: tuple[str, ...] = ()
 ) -> list[dict[str, Any]]:
     """The packages of the pylock.toml that uv makes of a project file (https://peps.python.org/pep-0751/)."""
     with tempfile.TemporaryDirectory(prefix="torchpair-lock-") as temporary:
@@ -227,7 +233,7 @@ def _compile(
             find_uv_bin(), "--directory", str(folder), "pip", "compile", "pyproject.toml", "--quiet", "--no-header",
             "--format", "pylock.toml", "--output-file", "pylock.toml",
             "--python-version", python.removesuffix("t"), "--python-platform", _PLATFORM.format(arch=arch),
-            "--only-binary", ":all:",
+            "--only-binary", ":all:", *more,
         ]  # fmt: skip
         try:
             run(argv, env={**os.environ, **({"UV_DEFAULT_INDEX": mirror.pypi} if mirror.pypi else {})}, timeout=600)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from torchpair.errors import TorchpairError
 from torchpair.matrix import Mirror
 from torchpair.resolve import PYTORCH_INDEX, Spec
 
 NONE = Mirror("none")
+_LOGIN = re.compile(r"//[^/@]*@")
 
 
 def from_environment(mirror: Mirror) -> Mirror:
@@ -25,6 +28,32 @@ def here(mirror: Mirror) -> bool:
     """Whether a download comes from this machine itself (a devpi, say), whose loopback a build's network is not."""
     places = (mirror.apt, mirror.pypi, mirror.pytorch, mirror.python)
     return any(urlsplit(place).hostname in ("localhost", "127.0.0.1", "::1") for place in places if place)
+
+
+def plain(address: str) -> str:
+    """An address without its login."""
+    return _LOGIN.sub("//", address, count=1)
+
+
+def logins(mirror: Mirror) -> str:
+    """The logins of a mirror's addresses as a netrc file, which pip and uv read; "" for none.
+
+    Only the environment names addresses with a login: the matrix may not (matrix.URL). As an argument of a build it
+    would be in the list of processes, in the log and in BuildKit's records. Raises TorchpairError.
+    """
+    lines = []
+    for address in (mirror.pypi, mirror.pytorch, mirror.python):
+        parts = urlsplit(address or "")
+        if not parts.username:
+            continue
+        words = [parts.hostname or "", unquote(parts.username), unquote(parts.password or "")]
+        if any(re.search(r"[\s\"'\\]", word) for word in words):
+            raise TorchpairError(
+                "the login of an index cannot be handed to a build", where=plain(address or ""),
+                why="it has a space, a quote or a backslash in it",
+            )  # fmt: skip
+        lines.append("machine {} login {} password {}\n".format(*words))
+    return "".join(dict.fromkeys(lines))
 
 
 def image(reference: str, mirror: Mirror) -> str:
@@ -44,9 +73,9 @@ def build_arguments(spec: Spec, mirror: Mirror) -> dict[str, str]:
         "TOOLKIT": image(spec.toolkit_image, mirror) if mirror.registry and spec.toolkit_image else None,
         "TOOLS": image(spec.tools, mirror) if mirror.registry else None,
         "APT_MIRROR": mirror.apt if spec.base != "local" else None,  # the local base has the machine's own
-        "PYPI_INDEX": mirror.pypi,
+        "PYPI_INDEX": plain(mirror.pypi) if mirror.pypi else None,
         "PYTORCH_INDEX": mirror.pytorch if spec.index == "pytorch" else None,
-        "UV_PYTHON_INSTALL_MIRROR": mirror.python if spec.python_from == "uv" else None,
+        "UV_PYTHON_INSTALL_MIRROR": plain(mirror.python) if mirror.python and spec.python_from == "uv" else None,
     }
     own = {"BASE": spec.image, "TOOLS": spec.tools}
     return {name: value for name, value in wanted.items() if value and value != own.get(name)}

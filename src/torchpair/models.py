@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from torchpair import fetch as fetching
 from torchpair.errors import TorchpairError
+from torchpair.fetch import SILENT, Watcher
 from torchpair.report import write_whole
 from torchpair.sovits import weights
 from torchpair.sovits.weights import Archive, Problem, Weight
@@ -30,10 +28,6 @@ ARCHIVES = "XXXXRT/GPT-SoVITS-Pretrained"  # zips; upstream's install.sh names i
 FASTTEXT = "https://dl.fbaipublicfiles.com/fasttext/supervised-models"
 SOURCES = ("hub", "mirror", "modelscope")
 _HOSTS = {"hub": "https://huggingface.co", "mirror": "https://hf-mirror.com"}
-TRIES = 5
-SECONDS = 60.0
-CHUNK = 1 << 18
-USER_AGENT = "torchpair"
 
 
 class ModelsError(TorchpairError):
@@ -51,25 +45,6 @@ class Download:
     size: int | None
     sha256: str | None
     unpack: str | None = None
-
-
-class Watcher:
-    """Takes the bytes of several downloads; called from several threads. This one is silent."""
-
-    def begin(self, path: str, total: int | None, done: int) -> None:
-        """A download begins, or goes on after `done` bytes."""
-
-    def more(self, path: str, count: int) -> None:
-        """So many bytes came."""
-
-    def end(self, path: str, words: str) -> None:
-        """A download is through."""
-
-    def say(self, line: str) -> None:
-        """One line for the reader."""
-
-
-SILENT = Watcher()
 
 
 def url(weight: Weight, source: str, base: str | None = None, endpoint: str | None = None) -> str:
@@ -133,7 +108,7 @@ def fetch(
     endpoint: str | None = None,
     jobs: int = 4,
     watch: Watcher = SILENT,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], None] | None = None,
 ) -> list[Download]:
     """Fetch what is missing; what was fetched. Raises ModelsError with every file that could not be had.
 
@@ -151,8 +126,8 @@ def fetch(
             files = _bring(download, folder, watch, stop, pause)
             with lock:
                 _record(folder, files, download.url)
-        except (ModelsError, OSError, zipfile.BadZipFile) as error:
-            failed.append(f"{download.path}: {error.what if isinstance(error, ModelsError) else error}")
+        except (TorchpairError, OSError, zipfile.BadZipFile) as error:
+            failed.append(f"{download.path}: {error.what if isinstance(error, TorchpairError) else error}")
             watch.end(download.path, "failed")
 
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
@@ -197,31 +172,18 @@ def verify(folder: Path, version: str) -> tuple[list[Problem], list[str]]:
 
 
 def _bring(
-    download: Download, folder: Path, watch: Watcher, stop: threading.Event, pause: Callable[[float], None]
+    download: Download, folder: Path, watch: Watcher, stop: threading.Event, pause: Callable[[float], None] | None
 ) -> dict[str, tuple[int, str]]:
     """One download to its end: fetched, compared, in its place; size and sha256 of every file that came."""
     target = folder / download.path
-    part = target.with_name(target.name + ".part")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for number in range(TRIES):
-        if stop.is_set():
-            raise ModelsError("stopped")
-        try:
-            _get(download, part, watch, stop)
-            break
-        except (urllib.error.URLError, HTTPException, OSError) as error:
-            code = getattr(error, "code", 0)
-            if number + 1 == TRIES or (400 <= code < 500 and code not in (408, 416, 429)):
-                raise ModelsError(f"{_host(download.url)}: {getattr(error, 'reason', None) or error}") from error
-            pause(min(2.0**number, 20.0))
-    found, size = weights.digest(part), part.stat().st_size
-    if download.sha256 and found != download.sha256:
-        part.unlink()  # another file, or one that changed while it was fetched in parts: to go on with it is in vain
-        raise ModelsError(f"{_host(download.url)} has another file: sha256 {found[:12]}, wanted {download.sha256[:12]}")
-    wrong = weights.form(part.rename(part.with_name(target.name)), size)
+    size, found = fetching.bring(
+        download.url, target, size=download.size, sha256=download.sha256, name=download.path, watch=watch, stop=stop,
+        pause=pause,
+    )  # fmt: skip
+    wrong = weights.form(target, size)
     if wrong:
         target.unlink()
-        raise ModelsError(f"{_host(download.url)} sent {wrong}")
+        raise ModelsError(f"{fetching.host(download.url)} sent {wrong}")
     if download.unpack is None:
         watch.end(download.path, "compared" if download.sha256 else "recorded")
         return {download.path: (size, found)}
@@ -229,49 +191,6 @@ def _bring(
     target.unlink()
     watch.end(download.path, f"{len(files)} files")
     return files
-
-
-def _get(download: Download, part: Path, watch: Watcher, stop: threading.Event) -> None:
-    """Bytes into `part`, after those that it has. Raises OSError when it ends too early."""
-    done = part.stat().st_size if part.is_file() else 0
-    if download.size is not None and done > download.size:
-        part.unlink()
-        done = 0
-    if download.size is not None and done == download.size:
-        return
-    headers = {"User-Agent": USER_AGENT, **({"Range": f"bytes={done}-"} if done else {})}
-    try:
-        answer = urllib.request.urlopen(urllib.request.Request(download.url, headers=headers), timeout=SECONDS)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # the part is longer than the file now is
-            part.unlink(missing_ok=True)
-        raise
-    with answer:
-        whole = answer.status != 206 or _range_start(answer) != done
-        if whole:
-            done = 0  # this server does not go on: from the beginning
-        length = answer.headers.get("Content-Length")
-        total = download.size if download.size is not None else (done + int(length) if length else None)
-        watch.begin(download.path, total, done)
-        with part.open("wb" if whole else "ab") as out:
-            while chunk := answer.read(CHUNK):
-                if stop.is_set():
-                    raise ModelsError("stopped")
-                out.write(chunk)
-                watch.more(download.path, len(chunk))
-                done += len(chunk)
-    if total is not None and done < total:
-        raise OSError(f"the connection ended after {done} of {total} bytes")
-    if total is not None and done > total:
-        part.unlink()
-        raise OSError(f"it is {done} bytes long, and not {total}")
-
-
-def _range_start(answer: Any) -> int:
-    """The first byte of a partial answer: "bytes 100-199/200"; -1 when it does not say."""
-    text = str(answer.headers.get("Content-Range") or "")
-    start = text.removeprefix("bytes ").split("-")[0]
-    return int(start) if start.isdigit() else -1
 
 
 def _unpack(archive: Path, folder: Path, inside: str) -> dict[str, tuple[int, str]]:
@@ -302,10 +221,6 @@ def _record(folder: Path, files: dict[str, tuple[int, str]], url: str) -> None:
         record[path] = {"size": size, "sha256": sha256, "from": url}
     text = json.dumps({"schema": "torchpair.models/1", "files": dict(sorted(record.items()))}, indent=1)
     write_whole(folder / weights.RECORD, text + "\n")
-
-
-def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).netloc or url
 
 
 def total(downloads: Sequence[Download]) -> tuple[int, int]:

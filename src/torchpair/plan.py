@@ -1,5 +1,5 @@
-"""Spec[] -> docker-bake.json: one graph for the whole matrix, for torchpair itself and for anyone with plain buildx;
-and the same rows as jobs of GitHub Actions.
+"""Spec[] -> docker-bake.json: one graph for the whole matrix, for anyone with plain buildx; each of its targets as
+torchpair itself builds it; and the same rows as jobs of GitHub Actions.
 
 https://docs.docker.com/build/bake/reference/
 """
@@ -43,12 +43,24 @@ def bake(specs: Sequence[Spec]) -> str:
                 "context": CONTEXT,
                 "dockerfile": f"../../{DOCKERFILES}/{render.file_name(spec)}",
                 "tags": [spec.reference],
-                "platforms": [{"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[spec.arch]],
+                "platforms": [platform(spec)],
             }
             for spec in specs
         },
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def platform(spec: Spec) -> str:
+    return {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[spec.arch]
+
+
+def build(spec: Spec) -> tuple[list[str], str]:
+    """The same target for `docker buildx build`, which knows what bake does not: a build's network (buildx 0.13).
+
+    Arguments, and the context that ends them.
+    """
+    return ["--file", f"{DOCKERFILES}/{render.file_name(spec)}", "--platform", platform(spec)], CONTEXT
 
 
 def github(jobs: Sequence[Job], most: int = MOST_JOBS) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torchpair import lock as locks
-from torchpair.resolve import LAYERS, PYTORCH_INDEX, UID, Spec, layer_of, shared
+from torchpair.resolve import LAYERS, PYTORCH_INDEX, TOOLS_APT, UID, Spec, layer_of, shared
 from torchpair.resources import text_templates
 
 BANNER = (
@@ -36,6 +36,7 @@ def dockerfile(
             layers=layers,
             shared=shared(spec),
             tools=tools,
+            tools_apt=TOOLS_APT,
             project="" if lock else locks.project(spec),
             site=f"/opt/venv/lib/python{spec.python}/site-packages",
             labels=labels(spec),

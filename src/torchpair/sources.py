@@ -12,15 +12,16 @@ import re
 import shutil
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchpair import fetch as fetching
 from torchpair.command import found, run
 from torchpair.errors import BuildError, CommandError
+from torchpair.fetch import FetchError
 from torchpair.matrix import SOURCE, Mirror
 from torchpair.recipe import Recipe
 
@@ -30,6 +31,11 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar", ".zip")
 GITHUB = "https://github.com/"
 # What a report's reader is told of a source.
 _WORDS = {"git": "git", "archive": "an archive", "folder": "a folder"}
+WAITS = (1.0, 4.0)  # seconds between attempts of git, which has none of its own
+_PASSING = re.compile(
+    r"Could not resolve host|[Ff]ailed to connect|[Tt]imed out|[Cc]onnection (?:was )?(?:refused|reset)|reset by peer"
+    r"|early EOF|RPC failed|unexpected disconnect|returned error: (?:408|429|5\d\d)"
+)
 Say = Callable[[str], None]
 
 
@@ -135,7 +141,7 @@ def _git(source: Source, target: Path, mirror: Mirror) -> None:
     ref = source.ref or "HEAD"
     run([*git, "init", "--quiet"])
     try:
-        run([*git, *slow, "fetch", "--quiet", "--depth", "1", url, ref], env=env, timeout=1800)
+        _patiently([*git, *slow, "fetch", "--quiet", "--depth", "1", url, ref], env)
     except CommandError as error:
         said = error.why or ""
         if "couldn't find remote ref" in said or "not our ref" in said:
@@ -157,9 +163,22 @@ def _git(source: Source, target: Path, mirror: Mirror) -> None:
         )
     if (target / ".gitmodules").is_file():
         try:
-            run([*git, *slow, "submodule", "--quiet", "update", "--init", "--recursive", "--depth", "1"], env=env)
+            _patiently([*git, *slow, "submodule", "--quiet", "update", "--init", "--recursive", "--depth", "1"], env)
         except CommandError as error:
             raise SourceError(f"a submodule of {url} cannot be had", why=error.why) from error
+
+
+def _patiently(argv: list[str], env: dict[str, str]) -> None:
+    """Run git; where what it says may pass by itself, once more after a while. Raises CommandError."""
+    for wait in WAITS:
+        try:
+            run(argv, env=env, timeout=1800)
+            return
+        except CommandError as error:
+            if not _PASSING.search(error.why or ""):
+                raise
+            time.sleep(wait)
+    run(argv, env=env, timeout=1800)
 
 
 def _archive(source: Source, target: Path, say: Say) -> Path:
@@ -169,13 +188,12 @@ def _archive(source: Source, target: Path, say: Say) -> Path:
         say(f"fetching {source.place}")
         file = target / source.place.rpartition("/")[2]
         try:
-            with urllib.request.urlopen(source.place, timeout=60) as answer, file.open("wb") as out:
-                shutil.copyfileobj(answer, out)
-        except (urllib.error.URLError, OSError, ValueError) as error:
+            fetching.bring(source.place, file)
+        except (FetchError, OSError, ValueError) as error:
             raise SourceError(f"{source.place} cannot be fetched", why=str(error)) from error
     elif not file.is_file():
         raise SourceError(f"there is no file {file}")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = fetching.digest(file)
     if digest != source.sha256:
         raise SourceError(
             f"{source.place} is not the archive that was meant",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import tempfile
 import time
 import urllib.error
@@ -23,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from torchpair import build, deploy, sources, sovits
+from torchpair import build, deploy, mirrors, sources, sovits
 from torchpair.deploy import Flavour
 from torchpair.engine import Engine
 from torchpair.errors import BuildError, TorchpairError
@@ -214,20 +213,10 @@ def image(
         ]  # fmt: skip
         bundle = build.ca_bundle()
         argv += ["--secret", f"id=ca,src={bundle}"] if bundle else []
-        argv += ["--build-arg", f"PYPI_INDEX={mirror.pypi}"] if mirror.pypi else []
+        argv += ["--build-arg", f"PYPI_INDEX={mirrors.plain(mirror.pypi)}"] if mirror.pypi else []
         steps, began = build.Steps("gpt-sovits", progress), time.monotonic()
-        with log.open("w", encoding="utf-8") as out:
-            process = subprocess.Popen(
-                [*argv, str(context)], env=engine.env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, text=True, errors="replace",
-            )  # fmt: skip
-            try:
-                assert process.stderr is not None
-                steps.follow(process.stderr, out)
-                ended = process.wait()
-            except BaseException:
-                process.terminate()
-                raise
+        secrets = {"netrc": mirrors.logins(mirror)}
+        ended = build.call(engine, [*argv, str(context)], log, steps, secrets=secrets)
         if ended:
             progress.end("gpt-sovits", "build failed")
             raise BuildError(f"gpt-sovits: {steps.failure or f'buildx ended with {ended}'}", why=f"log: {log}")

@@ -40,9 +40,12 @@ def free(engine: Engine) -> tuple[Path, int] | None:
         return None
 
 
-def refuse_without(engine: Engine, specs: Sequence[Spec], locks: Mapping[str, Lock]) -> None:
-    """Raises EngineError with both figures when the disk cannot hold what these rows, which have no image yet, take."""
-    seen, need = free(engine), needed(specs, locks)
+def refuse_without(engine: Engine, specs: Sequence[Spec], locks: Mapping[str, Lock], bundle: int = 0) -> None:
+    """Raises EngineError with both figures when the disk cannot hold what these rows, which have no image yet, take.
+
+    bundle: bytes of the downloads in a bundle, of which BuildKit keeps a copy.
+    """
+    seen, need = free(engine), needed(specs, locks) + (bundle if specs else 0)
     if seen is None or need <= seen[1]:
         return
     rows = ", ".join(spec.name for spec in specs)

@@ -16,6 +16,7 @@ from pathlib import Path
 from torchpair import compiler, matrix, mirrors, plan, render, resources
 from torchpair import facts as facts_data
 from torchpair import lock as lockfile
+from torchpair.bundle import HERE, Bundle
 from torchpair.errors import LockError, ResolveError, TorchpairError
 from torchpair.facts import Facts
 from torchpair.held import locked
@@ -30,14 +31,19 @@ BASES = ("nvidia", "local")
 
 @dataclass(frozen=True)
 class Workspace:
-    """Everything below the folder of one matrix file."""
+    """Everything below the folder of one matrix file. bundle: from which rows are built; offline: by steps that have no
+    network."""
 
     file: Path
     mirror_name: str | None = None
+    bundle: Bundle | None = None
+    offline: bool = False
 
     @cached_property
     def mirror(self) -> Mirror:
-        """The mirror of the command line, filled up with what this machine's environment says."""
+        """The mirror of the command line, filled up with what this machine's environment says; or the bundle."""
+        if self.bundle is not None:
+            return HERE
         if self.mirror_name is None:
             return mirrors.from_environment(mirrors.NONE)
         known = matrix.load_mirrors(self.file)

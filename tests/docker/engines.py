@@ -23,10 +23,11 @@ class Second:
     """Runs from `start` to `stop`, or as a context. It is ended by its id, and its data removed.
 
     first: a client of the engine that is there, which makes it a bridge. data: its data root, such as a mounted disk.
+    netns: a network namespace to run in, by its path; there it needs no bridge.
     """
 
-    def __init__(self, first: DockerClient, folder: Path, data: Path | None = None) -> None:
-        self.first, self.folder, self.data = first, folder, data or folder / "data"
+    def __init__(self, first: DockerClient, folder: Path, data: Path | None = None, netns: Path | None = None) -> None:
+        self.first, self.folder, self.data, self.netns = first, folder, data or folder / "data", netns
         self.run = Path(tempfile.mkdtemp(prefix="torchpair-"))  # the path of a socket has at most 104 characters
         self.host = f"unix://{self.run}/docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
@@ -38,14 +39,16 @@ class Second:
         own = engines.STATE / "engine/usr"
         argv = [
             str(program), f"--host={self.host}", f"--data-root={self.data}", f"--exec-root={self.run}/exec",
-            f"--pidfile={self.run}/dockerd.pid", "--storage-driver=overlay2", f"--bridge={BRIDGE}", "--iptables=false",
-            "--ip6tables=false",
+            f"--pidfile={self.run}/dockerd.pid", "--storage-driver=overlay2", "--iptables=false", "--ip6tables=false",
+            f"--bridge={'none' if self.netns else BRIDGE}",
         ]  # fmt: skip
         if program.is_relative_to(own):
             argv.append(f"--init-path={own}/bin/docker-init")
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.netns:
+            argv = ["nsenter", f"--net={self.netns}", "--", *argv]
         # A dockerd without a bridge removes docker0, which is the first one's (moby's daemon_unix.go).
-        if not self.first.networks.list(names=[NETWORK]):
+        elif not self.first.networks.list(names=[NETWORK]):
             self.first.networks.create(NETWORK, options={"com.docker.network.bridge.name": BRIDGE})
         (self.run / "dockerd.pid").unlink(missing_ok=True)
         env = {**os.environ, "PATH": f"{own}/sbin:{own}/bin:{os.environ['PATH']}"}

@@ -7,9 +7,11 @@ import sys
 
 from torchpair import engine as engines
 
-from . import hostile, index, kills, machine
+from . import airgap, hostile, index, kills, machine
 
-FAULTS = {"hostile": hostile.run, "index": index.run, "kills": kills.run, "machine": machine.run}
+FAULTS = {
+    "hostile": hostile.run, "airgap": airgap.run, "index": index.run, "kills": kills.run, "machine": machine.run,
+}  # fmt: skip
 
 
 def main(names: list[str]) -> int:

@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -288,13 +289,15 @@ def images(tmp_path: Path) -> Images:
     return run
 
 
+# Keeps the arguments in a file named as the row.
+KEEP = 'all="$*"; row=${all#*--file dockerfiles/}; echo "$all" > "${row%%/*}"'
 TWO = ('torch: "2.8.0", cuda: "12.8", python: "3.11"', 'torch: "2.5.1", cuda: "12.4", python: "3.11"')
 
 
 def test_a_row_that_fails_takes_no_other_with_it(spec: Callable[..., Spec], images: Images, tmp_path: Path) -> None:
     specs = [spec(text) for text in TWO]
     broken = shlex.quote(said(vertex(TORCH, 1, error=EXIT)))
-    script = f'for last; do :; done; case $last in torch2_8*) printf %s {broken} >&2; exit 1;; esac; echo "$@" > $last'
+    script = f'case "$*" in *dockerfiles/torch2.8*) printf %s {broken} >&2; exit 1;; esac; {KEEP}'
     built, heard = images(specs, script, lambda reference: "sha256:1")
     failed, works = built
     assert (failed.spec, failed.image_id, failed.changed) == (specs[0], None, False)
@@ -302,21 +305,41 @@ def test_a_row_that_fails_takes_no_other_with_it(spec: Callable[..., Spec], imag
     assert (works.image_id, works.size, works.changed, works.error) == ("sha256:1", 5, False, None)
     assert heard.ends[specs[0].name].startswith("build failed: torch") and "unchanged" in heard.ends[specs[1].name]
     assert EXIT in failed.log.read_text(encoding="utf-8") and failed.log.parent == tmp_path / "logs"
-    argv = (tmp_path / plan.target(specs[1])).read_text(encoding="utf-8").split()
-    assert argv[:3] == ["bake", "--file", plan.BAKE_FILE] and argv[-1] == plan.target(specs[1])
-    assert {"--load", "rawjson"} <= set(argv)
+    argv = (tmp_path / specs[1].name).read_text(encoding="utf-8").split()
+    assert argv[0] == "build" and argv[-1] == plan.CONTEXT
+    assert {"--load", "rawjson"} <= set(argv) and ("--tag", specs[1].reference) in pairwise(argv)
 
 
-@pytest.mark.parametrize("asks", [True, False])
 def test_an_index_of_this_machine_is_reached_by_the_hosts_network(
-    spec: Callable[..., Spec], images: Images, tmp_path: Path, asks: bool
+    spec: Callable[..., Spec], images: Images, tmp_path: Path
 ) -> None:
-    answer = "--allow" if asks else "nothing"
-    script = f'for last; do :; done; case $last in --help) echo {answer};; *) echo "$@" > $last;; esac'
-    for place, host in (("http://127.0.0.1:3141/simple", True), ("https://mirror.example/simple", False)):
-        images([spec(TWO[0])], script, lambda reference: "sha256:1", mirror=Mirror("m", pypi=place))
-        told = (tmp_path / plan.target(spec(TWO[0]))).read_text(encoding="utf-8")
-        assert ("*.network=host" in told, "--allow network.host" in told) == (host, host and asks)
+    wanted = spec(TWO[0])
+    for place, network in (("http://127.0.0.1:3141/simple", "host"), ("https://mirror.example/simple", None)):
+        images([wanted], KEEP, lambda reference: "sha256:1", mirror=Mirror("m", pypi=place))
+        told = (tmp_path / wanted.name).read_text(encoding="utf-8").split()
+        assert dict(pairwise(told)).get("--network") == network
+
+
+def test_the_network_that_is_asked_for(spec: Callable[..., Spec], images: Images, tmp_path: Path) -> None:
+    wanted = spec(TWO[0])
+    inputs = {wanted.name: build.Inputs({"bundle": tmp_path}, network="none")}
+    images([wanted], KEEP, lambda reference: "sha256:1", inputs=inputs)
+    told = (tmp_path / wanted.name).read_text(encoding="utf-8").split()
+    assert {("--network", "none"), ("--build-context", f"bundle={tmp_path}")} <= set(pairwise(told))
+
+
+def test_the_login_of_an_index_is_a_secret_and_no_argument(
+    spec: Callable[..., Spec], images: Images, tmp_path: Path
+) -> None:
+    wanted, script = spec(TWO[0]), 'printf %s "$TORCHPAIR_NETRC" > seen; '
+    mirror = Mirror("m", pypi="https://me:to%40ken@mirror.example/simple")
+    images([wanted], script + KEEP, lambda reference: "sha256:1", mirror=mirror)
+    assert (tmp_path / "seen").read_text() == "machine mirror.example login me password to@ken\n"
+    told = (tmp_path / wanted.name).read_text(encoding="utf-8")
+    assert "--secret id=netrc,env=TORCHPAIR_NETRC" in told
+    assert "PYPI_INDEX=https://mirror.example/simple" in told and "ken" not in told and " me" not in told
+    images([wanted], script + KEEP, lambda reference: "sha256:1", mirror=Mirror("m", pypi="https://mirror.example"))
+    assert "id=netrc" not in (tmp_path / wanted.name).read_text(encoding="utf-8"), "no login, no secret"
 
 
 def test_the_mirror_of_pythons_is_handed_on_only_where_uv_brings_the_python(
@@ -325,9 +348,9 @@ def test_the_mirror_of_pythons_is_handed_on_only_where_uv_brings_the_python(
     mirror = Mirror("m", python="https://mirror.example/python")
     specs = [spec(TWO[0]), spec('torch: "2.8.0", cuda: "12.8", python: "3.10"')]
     assert [s.python_from for s in specs] == ["uv", "distro"]
-    images(specs, 'for last; do :; done; echo "$@" > $last', lambda reference: "sha256:1", mirror=mirror)
-    texts = [(tmp_path / plan.target(s)).read_text(encoding="utf-8") for s in specs]
-    assert "*.args.UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" in texts[0]
+    images(specs, KEEP, lambda reference: "sha256:1", mirror=mirror)
+    texts = [(tmp_path / s.name).read_text(encoding="utf-8") for s in specs]
+    assert "--build-arg UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" in texts[0]
     assert "MIRROR" not in texts[1]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from torchpair import cli, engine, factory, plan, render, search, shard
+from torchpair import cli, engine, factory, materials, plan, render, search, shard
 from torchpair import facts as facts_data
 from torchpair import lock as locks
 from torchpair.errors import CommandError, EngineError
@@ -36,7 +36,7 @@ class Ended:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """The console script in this process; an engine that would be looked for is an error."""
 
-    def no_engine(*_: object) -> None:
+    def no_engine(*_: object, **__: object) -> None:
         raise AssertionError("an engine was asked for")
 
     monkeypatch.setattr(engine, "ensure", no_engine)
@@ -320,20 +320,20 @@ def test_a_builder_of_buildx(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(engine, "run", inspect)
     here = engine.Engine("unix:///x", "26", "docker", ("docker", "buildx"))
-    there, base = factory._on_builder(here, "farm", "auto", print)
+    there, base = materials.on_builder(here, "farm", "auto", print)
     assert there.buildx == ("docker", "buildx", "--builder", "farm") and base == "nvidia"
     assert called == [["docker", "buildx", "inspect", "farm", "--bootstrap"]]
     with pytest.raises(EngineError, match="cannot see the local base"):
-        factory._on_builder(here, "farm", "local", print)
+        materials.on_builder(here, "farm", "local", print)
     monkeypatch.setattr(engine, "run", lambda argv, **_: "Driver: docker\n")
-    assert factory._on_builder(here, "default", "auto", print)[1] == "auto", "the engine's own builder sees its images"
+    assert materials.on_builder(here, "default", "auto", print)[1] == "auto", "the engine's own builder sees its images"
 
     def nothing(argv: list[str], **_: object) -> str:
         raise CommandError("docker ended with 1", why='docker buildx inspect x\n    ERROR: no builder "x" found')
 
     monkeypatch.setattr(engine, "run", nothing)
     with pytest.raises(EngineError, match='no builder "x" found'):
-        factory._on_builder(here, "x", "auto", print)
+        materials.on_builder(here, "x", "auto", print)
 
 
 # ---- exit codes, imports ------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from test_render import parse, stages
 
-from torchpair import build, lock, matrix, mirrors, plan
+from torchpair import build, lock, matrix, mirrors, render
 from torchpair.engine import Engine
 from torchpair.errors import MatrixError, TorchpairError
 from torchpair.matrix import Mirror
@@ -266,10 +267,10 @@ def test_buildx_is_called_with_the_arguments(
     (built,) = build.images(engine, [wanted], tmp_path, tmp_path / "logs", Silent(), 1, mirror)
     assert built.error is None
     argv = json.loads((tmp_path / "argv.json").read_text(encoding="utf-8"))
-    arguments = {f"*.args.{name}={value}" for name, value in mirrors.build_arguments(wanted, mirror).items()}
-    told = [value for flag, value in pairwise(argv) if flag == "--set"]
+    arguments = {f"{name}={value}" for name, value in mirrors.build_arguments(wanted, mirror).items()}
+    told = [value for flag, value in pairwise(argv) if flag == "--build-arg"]
     assert set(told) == arguments and len(told) == len(arguments)
-    assert argv[0] == "bake" and argv[-1] == plan.target(wanted)
+    assert argv[0] == "build" and f"dockerfiles/{render.file_name(wanted)}" in argv
 
 
 # These reach a program through the environment: apt and uv read them there.
@@ -293,3 +294,40 @@ def test_a_dockerfile_declares_what_a_mirror_sets_and_uses_what_it_declares(
         for name in declared - BY_ENVIRONMENT:
             assert re.search(rf"\$\{{?{name}\b", text), f"{name} is declared and never used"
         assert "mirror.example" not in text, "a rendered file is the same with every mirror"
+        assert reached(text) == [], "a stage sees the arguments of its own and of those it is from, and no others"
+
+
+def reached(dockerfile: str) -> list[str]:
+    """The stages that use an argument which neither they nor those that they are from declare."""
+    seen: dict[str, set[str]] = {}
+    lost = []
+    for name, own in stages(parse(dockerfile)).items():
+        parent = re.search(rf"^FROM (\S+) AS {name}$", dockerfile, re.MULTILINE) if name else None
+        seen[name] = set(seen.get(parent[1], ())) if parent else set()
+        for instruction in own:
+            if instruction.word == "ARG":
+                seen[name].add(instruction.rest.partition("=")[0])
+            elif instruction.word == "RUN":
+                used = set(re.findall(r"\$\{?([A-Z_]+_(?:INDEX|MIRROR))\b", instruction.rest))
+                lost += [f"{name}: {one}" for one in sorted(used - seen[name])]
+    return lost
+
+
+@pytest.mark.parametrize(
+    ("address", "plain", "netrc"),
+    [
+        ("https://m/simple", "https://m/simple", ""),
+        ("https://me:secret@m:8080/simple", "https://m:8080/simple", "machine m login me password secret\n"),
+        ("https://token@m/simple", "https://m/simple", "machine m login token password \n"),
+        ("https://m/a@b", "https://m/a@b", ""),
+        ("file:///mnt/simple", "file:///mnt/simple", ""),
+    ],
+)
+def test_logins(address: str, plain: str, netrc: str) -> None:
+    assert (mirrors.plain(address), mirrors.logins(Mirror("m", pypi=address))) == (plain, netrc)
+
+
+def test_a_login_that_netrc_cannot_hold_is_refused_and_not_shown() -> None:
+    with pytest.raises(TorchpairError) as caught:
+        mirrors.logins(Mirror("m", pypi="https://me:sec%20ret@m/simple"))
+    assert "https://m/simple" in str(caught.value) and "ret" not in str(caught.value)

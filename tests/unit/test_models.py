@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
+from torchpair import fetch as fetching
 from torchpair import models
 from torchpair.models import ModelsError
 from torchpair.sovits import weights
@@ -162,14 +163,14 @@ def test_a_cut_connection_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None
 
 
 def test_a_second_call_goes_on_where_the_first_gave_up(hub: Hub, tmp_path: Path) -> None:
-    hub.cut["pretrained_models/s1.ckpt"] = [100_000] * models.TRIES
+    hub.cut["pretrained_models/s1.ckpt"] = [100_000] * fetching.TRIES
     with pytest.raises(ModelsError, match=r"1 of 5 downloads failed") as caught:
         fetch(hub, tmp_path)
     assert "s1.ckpt" in (caught.value.why or "") and "goes on" in (caught.value.remedy or "")
-    assert (tmp_path / "pretrained_models/s1.ckpt.part").stat().st_size == 100_000 * models.TRIES
+    assert (tmp_path / "pretrained_models/s1.ckpt.part").stat().st_size == 100_000 * fetching.TRIES
     hub.asked.clear()
     assert [d.path for d in fetch(hub, tmp_path)] == ["pretrained_models/s1.ckpt"]
-    assert hub.asked == [("pretrained_models/s1.ckpt", f"bytes={100_000 * models.TRIES}-")]
+    assert hub.asked == [("pretrained_models/s1.ckpt", f"bytes={100_000 * fetching.TRIES}-")]
     assert models.verify(tmp_path, "v2")[0] == []
 
 

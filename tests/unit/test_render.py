@@ -101,7 +101,7 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     found = stages(parse(file.read_text(encoding="utf-8")))
     wheels = ["cuda", "metadata", "python", "triton", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
     first = ["interpreter"] if spec.python_from == "distro" else []
-    assert [*found] == ["", *first, "base", "tools", "venv", *wheels, "probe", "kept", "bytecode", "image"]
+    assert [*found] == ["", "bundle", *first, "base", "tools", "venv", *wheels, "probe", "kept", "bytecode", "image"]
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
     assert all(copy.startswith("--link ") for copy in copies)
     order = [(w, w) for w in ("cuda", "metadata") if w in wheels] + [("venv", "venv")]
@@ -406,7 +406,7 @@ def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, ship
     wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
     text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
     found = stages(parse(text))
-    given = ["interpreter", "base", "tools", "venv", "torch", "probe", "kept", "bytecode", "image"]
+    given = ["bundle", "interpreter", "base", "tools", "venv", "torch", "probe", "kept", "bytecode", "image"]
     assert [*found] == ["", *given]
     assert "nvidia" not in "".join(i.rest for i in found["venv"])
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]

@@ -6,6 +6,7 @@ import hashlib
 import io
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_the_command_line_then_the_row_then_upstream(spec: Callable[..., Spec]) 
 # ---- fetching -------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were waited for what may pass, without waiting."""
+    found: list[float] = []
+    monkeypatch.setattr(time, "sleep", found.append)
+    return found
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A git repository with a tag v2.6.0."""
@@ -113,6 +122,22 @@ def test_what_cannot_be_had_is_said_and_leaves_nothing(repository: Path, tmp_pat
     with pytest.raises(SourceError, match=said):
         fetch(text.format(repository), tmp_path)
     assert not (tmp_path / "sources").exists() or not list((tmp_path / "sources").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "tries"),
+    [
+        ("git+http://127.0.0.1:9/audio.git@v2.6.0", 3),  # nobody listens there: that may pass
+        ("http://127.0.0.1:9/a.tar.gz#sha256=" + SHA, 5),
+        ("git+file://{0}@v9.9.9", 1),  # a tag that is not there will not come
+    ],
+)
+def test_what_may_pass_is_tried_again(
+    repository: Path, tmp_path: Path, text: str, tries: int, waits: list[float]
+) -> None:
+    with pytest.raises(SourceError):
+        fetch(text.format(repository), tmp_path)
+    assert len(waits) == tries - 1 and waits == sorted(waits)
 
 
 def archive(path: Path, names: tuple[str, ...] = ("audio-2.6.0/setup.py", "audio-2.6.0/src/x.cpp")) -> str:
