@@ -22,17 +22,12 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker.errors
-
-from torchpair import __version__
 from torchpair import lock as locks
-from torchpair.engine import Engine
-from torchpair.errors import EngineError, LockError, TorchpairError
+from torchpair.errors import LockError, TorchpairError
 from torchpair.fetch import digest
 from torchpair.matrix import Mirror
 from torchpair.report import parse
@@ -162,31 +157,6 @@ def _compare(folder: Path, sums: Mapping[str, str]) -> None:
         )  # fmt: skip
 
 
-def images(bundle: Bundle, engine: Engine, specs: Sequence[Spec], say: Say) -> None:
-    """Load the images that these rows stand on. Raises BundleError, EngineError."""
-    if bundle.made_by != __version__:
-        say(f"The bundle was made by torchpair {bundle.made_by}, and this is {__version__}.")
-    wanted = dict.fromkeys(image for spec in specs for image in (spec.image, spec.tools, spec.toolkit_image) if image)
-    missing = [image for image in wanted if image not in bundle.images]
-    if missing:
-        raise BundleError(f"the bundle has no image {missing[0]}", where=str(bundle.folder), remedy=_again(specs))
-    for reference in wanted:
-        say(f"Loading {reference} from the bundle.")
-        try:
-            with (
-                closing(engine.client(timeout=1800)) as client,
-                (bundle.folder / bundle.images[reference]).open("rb") as file,
-            ):
-                loaded = client.images.load(file)
-        except (docker.errors.DockerException, OSError) as error:
-            raise EngineError(f"the engine does not take {reference}", why=str(error)) from error
-        if not any(reference in image.tags for image in loaded):
-            raise BundleError(
-                f"{bundle.images[reference]} is no image {reference}", where=str(bundle.folder),
-                why=f"it holds {', '.join(tag for image in loaded for tag in image.tags) or 'no image with a name'}",
-            )  # fmt: skip
-
-
 def take_locks(bundle: Bundle, folder: Path, specs: Sequence[Spec]) -> None:
     """Put the bundle's locks where there are none, and compare those that are there. Raises BundleError, LockError.
 
@@ -196,7 +166,7 @@ def take_locks(bundle: Bundle, folder: Path, specs: Sequence[Spec]) -> None:
     for name in dict.fromkeys([*names, *(locks.path_of(spec, Path()).name for spec in specs)]):
         given = bundle.folder / "locks" / name
         if f"locks/{name}" not in bundle.sums:
-            raise BundleError(f"the bundle has no locks/{name}", where=str(bundle.folder), remedy=_again(specs))
+            raise BundleError(f"the bundle has no locks/{name}", where=str(bundle.folder), remedy=again(specs))
         own = folder / name
         if not own.is_file():
             own.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +183,7 @@ def take_locks(bundle: Bundle, folder: Path, specs: Sequence[Spec]) -> None:
 def source(bundle: Bundle, spec: Spec, package: str, folder: Path) -> tuple[Path, str]:
     """The source of what a row compiles, unpacked, and where it is from in words. Raises BundleError."""
     if (spec.name, package) not in bundle.sources:
-        raise BundleError(f"the bundle has no source of {package} for {spec.name}", remedy=_again([spec]))
+        raise BundleError(f"the bundle has no source of {package} for {spec.name}", remedy=again([spec]))
     path, told = bundle.sources[spec.name, package]
     kept = folder / bundle.sums[path][:16]
     if not kept.is_dir():
@@ -231,5 +201,6 @@ def source(bundle: Bundle, spec: Spec, package: str, folder: Path) -> tuple[Path
     return kept, told
 
 
-def _again(specs: Sequence[Spec]) -> str:
+def again(specs: Sequence[Spec]) -> str:
+    """What to do where a bundle lacks something."""
     return f"make it again where there is a network: torchpair bundle {' '.join(spec.name for spec in specs)}"

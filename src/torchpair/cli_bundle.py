@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from torchpair.cli_know import matrix_option
+from torchpair.cli_completion import row_names
+from torchpair.cli_know import matrix_option, mirror_option
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="ROW...", required=True)
+@click.argument("names", nargs=-1, metavar="ROW...", required=True, shell_complete=row_names)
 @click.option(
     "--output", "-o", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("bundle"),
     show_default=True, help="The folder; one that an earlier call began is gone on with.",
@@ -20,7 +21,7 @@ from torchpair.cli_know import matrix_option
     "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
     help="The base that the rows shall stand on.",
 )  # fmt: skip
-@click.option("--mirror", envvar="MIRROR", metavar="NAME", help="Take every download from this mirror of matrix.yaml.")
+@mirror_option
 def bundle(names: tuple[str, ...], folder: Path, file: Path, base: str, mirror: str | None) -> None:
     """Put all that rows take into one folder: bases, wheels, packages, sources, locks, and a sha256 of each file.
 

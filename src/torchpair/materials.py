@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
+import docker.errors
+
+from torchpair import __version__, build, bundle, mirrors, sources
 from torchpair import base as bases
-from torchpair import build, bundle, mirrors, sources
 from torchpair import engine as engines
+from torchpair.bundle import Bundle, BundleError
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, LockError, ResolveError, TorchpairError
 from torchpair.matrix import Row
@@ -99,10 +103,37 @@ def lock(workspace: Workspace, specs: Sequence[Spec], say: Say) -> dict[str, str
 def base_images(workspace: Workspace, found: Engine, specs: Sequence[Spec], say: Say) -> None:
     """Make the local bases that are missing, or load the bundle's images. Raises EngineError, BundleError."""
     if workspace.bundle is not None:
-        bundle.images(workspace.bundle, found, specs, say)
+        load_images(workspace.bundle, found, specs, say)
         return
     for distro in dict.fromkeys(d for s in specs if s.base == "local" for d in (s.distro, s.tools_distro)):
         bases.ensure_local(found, distro, say, workspace.mirror.apt)
+
+
+def load_images(bundled: Bundle, found: Engine, specs: Sequence[Spec], say: Say) -> None:
+    """Load the images of a bundle that rows stand on. Raises BundleError, EngineError."""
+    if bundled.made_by != __version__:
+        say(f"The bundle was made by torchpair {bundled.made_by}, and this is {__version__}.")
+    wanted = dict.fromkeys(image for spec in specs for image in (spec.image, spec.tools, spec.toolkit_image) if image)
+    missing = [image for image in wanted if image not in bundled.images]
+    if missing:
+        raise BundleError(
+            f"the bundle has no image {missing[0]}", where=str(bundled.folder), remedy=bundle.again(specs)
+        )
+    for reference in wanted:
+        say(f"Loading {reference} from the bundle.")
+        try:
+            with (
+                closing(found.client(timeout=1800)) as client,
+                (bundled.folder / bundled.images[reference]).open("rb") as file,
+            ):
+                loaded = client.images.load(file)
+        except (docker.errors.DockerException, OSError) as error:
+            raise EngineError(f"the engine does not take {reference}", why=str(error)) from error
+        if not any(reference in image.tags for image in loaded):
+            raise BundleError(
+                f"{bundled.images[reference]} is no image {reference}", where=str(bundled.folder),
+                why=f"it holds {', '.join(tag for image in loaded for tag in image.tags) or 'no image with a name'}",
+            )  # fmt: skip
 
 
 def inputs(workspace: Workspace, spec: Spec, given: Given, say: Say) -> build.Inputs:

@@ -183,13 +183,13 @@ def test_images_are_loaded_and_are_those_that_were_named(folder: Path, spec: Mak
     found, row = bundle.read(folder), spec(EIGHT, "local")
     right = Images({b"12": "torchpair-base:debian12", b"13": "torchpair-base:debian13"})
     said: list[str] = []
-    bundle.images(found, engine_of(right), [row], said.append)
+    materials.load_images(found, engine_of(right), [row], said.append)
     assert right.loaded == ["torchpair-base:debian12", "torchpair-base:debian13"]
     assert "made by torchpair 0" in said[0]
     with pytest.raises(BundleError, match=r"images/12\.tar is no image torchpair-base:debian12"):
-        bundle.images(found, engine_of(Images({b"12": "other:1", b"13": "x"})), [row], said.append)
+        materials.load_images(found, engine_of(Images({b"12": "other:1", b"13": "x"})), [row], said.append)
     with pytest.raises(BundleError, match="has no image nvidia/cuda"):
-        bundle.images(found, engine_of(right), [spec(EIGHT, "nvidia")], said.append)
+        materials.load_images(found, engine_of(right), [spec(EIGHT, "nvidia")], said.append)
 
 
 def test_a_build_from_a_bundle_has_it_as_a_context_and_no_network(

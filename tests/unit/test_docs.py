@@ -256,12 +256,6 @@ def test_no_command_is_left_unlooked_at() -> None:
     assert hidden == [], "a command in a block that is not console or sh"
 
 
-def test_what_is_awaited_is_not_here_yet() -> None:
-    """As soon as it is here, it is to be tried like everything else."""
-    assert "bundle" not in cli.cli.commands
-    assert "OFFLINE" not in (ROOT / "Makefile").read_text(encoding="utf-8")
-
-
 def test_every_reason_has_its_command() -> None:
     unused = [pattern for pattern, _ in NOT_RUN if not any(re.match(pattern, command.text) for command in ALL)]
     assert unused == []
