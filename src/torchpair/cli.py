@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__, cli_choose, cli_deploy, cli_doctor, cli_know, cli_publish
+from torchpair import __version__, cli_choose, cli_deploy, cli_doctor, cli_know, cli_proven, cli_publish
 from torchpair.cli_know import json_flag, matrix_option
 from torchpair.errors import (
     EXIT_INCONCLUSIVE,
@@ -493,6 +493,7 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
 for command in (
     cli_choose.choose, cli_choose.page, cli_choose.pull, cli_deploy.deploy, cli_deploy.models, cli_doctor.doctor,
     cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts, cli_publish.publish, cli_publish.catalog,
+    cli_proven.proven,
 ):  # fmt: skip
     cli.add_command(command)
 
