@@ -52,12 +52,14 @@ class Built:
 @dataclass(frozen=True)
 class Inputs:
     """What a build takes from this machine: sources by build context, how many compilers may run at a time, and
-    whether what ccache has is compiled again all the same. told: the sources in words, by package."""
+    whether what ccache has is compiled again all the same. told: the sources in words, by package. nice: compilers run
+    at the lowest priority."""
 
     contexts: Mapping[str, Path] = field(default_factory=dict)
     max_jobs: int | None = None
     recache: bool = False
     told: Mapping[str, str] = field(default_factory=dict)
+    nice: bool = False
 
 
 def ca_bundle() -> Path | None:
@@ -178,6 +180,7 @@ def _bake(
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
         wishes = [f"jobs={inputs.max_jobs}"] if inputs.max_jobs else []
         wishes += ["recache=1"] if inputs.recache else []
+        wishes += ["nice=1"] if inputs.nice else []
         if wishes:
             # A secret does not count as a change: the same compile with fewer jobs is the same compile.
             (Path(temporary) / "wishes").write_text("\n".join(wishes))

@@ -167,6 +167,9 @@ source_options = (
     click.option(
         "--max-jobs", type=click.IntRange(1, 256), help="Compilers at a time; by default by cores and memory."
     ),
+    click.option(
+        "--nice", is_flag=True, help="Compile at the lowest priority: everything else on the machine goes first."
+    ),
 )
 
 
@@ -176,11 +179,11 @@ def _source_options(command: Any) -> Any:
     return command
 
 
-def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -> Any:
+def _given(source: str | None, torch_source: str | None, max_jobs: int | None, nice: bool) -> Any:
     from torchpair.factory import Given
 
     named = {"torchaudio": source, "torch": torch_source}
-    return Given({package: text for package, text in named.items() if text}, max_jobs)
+    return Given({package: text for package, text in named.items() if text}, max_jobs, nice=nice)
 
 
 @cli.command()
@@ -194,7 +197,7 @@ def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -
 @builder_option
 def build(
     name: str | None, file: Path, base: str, gpu: Any, mirror: str | None, source: str | None, torch_source: str | None,
-    max_jobs: int | None, shard: str | None, builder: str | None,
+    max_jobs: int | None, nice: bool, shard: str | None, builder: str | None,
 ) -> None:  # fmt: skip
     """Build and prove one row, whose torchaudio (or torch) may be compiled from a source of your choice.
 
@@ -206,7 +209,7 @@ def build(
     from torchpair.console import console
     from torchpair.factory import make
 
-    given = _given(source, torch_source, max_jobs)
+    given = _given(source, torch_source, max_jobs, nice)
     sys.exit(
         make(
             _workspace(file, mirror), [name] if name else [], base=base, gpu=gpu, everything=name is None, jobs=1,
@@ -224,13 +227,13 @@ def build(
 @_source_options
 def wheel(
     name: str, output: Path, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
-    max_jobs: int | None,
+    max_jobs: int | None, nice: bool,
 ) -> None:  # fmt: skip
     """Compile what a row compiles, and put the wheel into a folder; to be installed beside the same torch elsewhere."""
     from torchpair.console import console
     from torchpair.factory import wheel as make_wheel
 
-    given = _given(source, torch_source, max_jobs)
+    given = _given(source, torch_source, max_jobs, nice)
     made = make_wheel(_workspace(file, mirror), name, output, base=base, given=given, console=console())
     click.echo("\n".join(str(path) for path in made))
 
@@ -243,13 +246,13 @@ def wheel(
 @_source_options
 def preflight(
     name: str, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
-    max_jobs: int | None,
+    max_jobs: int | None, nice: bool,
 ) -> None:  # fmt: skip
     """Look whether a row can be compiled: source, torch in place, compiler, nvcc; of torch itself, CMake's summary."""
     from torchpair.console import console
     from torchpair.factory import preflight as look
 
-    given = _given(source, torch_source, max_jobs)
+    given = _given(source, torch_source, max_jobs, nice)
     look(_workspace(file, mirror), name, base=base, given=given, console=console())
     click.echo(f"{name}: everything is there")
 

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says about compiling: sources by package, and how many compilers at a time."""
+    """What the command line says about compiling: sources by package, how many compilers at a time, and whether at the
+    lowest priority."""
 
     sources: Mapping[str, str] = field(default_factory=dict)
     max_jobs: int | None = None
     recache: bool = False  # for `make bench`: compile what ccache has, too
+    nice: bool = False
 
 
 NOTHING = Given()
@@ -253,7 +255,7 @@ def sources_of(workspace: Workspace, spec: Spec, given: Given, say: Callable[[st
         source = sources.of(recipe, given.sources.get(recipe.package), where)
         contexts[recipe.context] = sources.fetch(source, workspace.sources, workspace.mirror, say)
         told[recipe.package] = str(source)
-    return build.Inputs(contexts, given.max_jobs, given.recache, told)
+    return build.Inputs(contexts, given.max_jobs, given.recache, told, given.nice)
 
 
 def _inputs(
