@@ -27,7 +27,7 @@ endif
 .PHONY: help images test sabotage faults bench lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  MATRIX=FILE  BASE=auto|nvidia|local  GPU=auto|require|off  ROWS="row row"  MIRROR=cn  PYTHON=python3.12'
 	@echo '  BUNDLE=DIR OFFLINE=1: images without a network, from what `torchpair bundle ROW...` put into DIR'
@@ -55,11 +55,16 @@ bench: $(VENV)/.ready-test ## Measure speed and size against what one would do o
 figures: $(VENV)/.ready ## Draw docs/compatibility.svg anew from the facts
 	@$(BIN)/python docs/figures.py compatibility
 
+.PHONY: upstream-tests
+upstream-tests: $(VENV)/.ready-test ## torchaudio's own unit tests: the same passes in the images as beside plain pip?
+	@$(BIN)/torchpair engine start
+	@$(BIN)/python -m tests.upstream
+
 lint: $(VENV)/.ready-test ## Check style, types, Dockerfiles and that rendered files are up to date
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/hadolint dockerfiles/*/*Dockerfile
+	@$(BIN)/hadolint dockerfiles/*/*Dockerfile examples/*/Dockerfile
 	@$(BIN)/torchpair render --check
 	@$(BIN)/torchpair lock --check
 

@@ -325,6 +325,8 @@ def choose_base(wanted: str, image: str, engine: Engine) -> tuple[str, str]:
         return wanted, f"base {wanted}: asked for"
     if wanted != "auto":
         raise TorchpairError(f"there is no base {wanted!r}", remedy="one of auto, nvidia, local")
+    if not image:
+        return "local", "base local: no row asked for can stand on nvidia/cuda"
     if _held(engine, image):
         return "nvidia", f"base nvidia: the engine already holds {image}"
     reachable, why = registry_reachable(image)

@@ -55,13 +55,14 @@ class Built:
 class Inputs:
     """What a build takes from this machine: sources and a bundle by build context, how many compilers may run at a
     time, whether what ccache has is compiled again all the same, and the network of its steps ("none", "host"; None:
-    buildx's own). told: the sources in words, by package."""
+    buildx's own). told: the sources in words, by package. nice: compilers run at the lowest priority."""
 
     contexts: Mapping[str, Path] = field(default_factory=dict)
     max_jobs: int | None = None
     recache: bool = False
     told: Mapping[str, str] = field(default_factory=dict)
     network: str | None = None
+    nice: bool = False
 
 
 def ca_bundle() -> Path | None:
@@ -191,6 +192,7 @@ def _buildx(
         argv += ["--build-context", f"{name}={path}"]
     wishes = [f"jobs={inputs.max_jobs}"] if inputs.max_jobs else []
     wishes += ["recache=1"] if inputs.recache else []
+    wishes += ["nice=1"] if inputs.nice else []
     # A secret does not count as a change: the same compile with fewer jobs is the same compile.
     told = {"wishes": "\n".join(wishes), "netrc": mirrors.logins(mirror)}
     return call(engine, [*argv, context], log, steps, folder, running, told)

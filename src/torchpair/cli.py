@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair import __version__, cli_bundle, cli_choose, cli_clean, cli_deploy, cli_doctor, cli_know, cli_publish
+from torchpair import (
+    __version__,
+    cli_bundle,
+    cli_choose,
+    cli_clean,
+    cli_deploy,
+    cli_doctor,
+    cli_know,
+    cli_proven,
+    cli_publish,
+)
 from torchpair.cli_completion import check_names, completion, profile_names, row_names
 from torchpair.cli_know import json_flag, matrix_option, mirror_option
 from torchpair.errors import (
@@ -178,6 +188,9 @@ source_options = (
     click.option(
         "--max-jobs", type=click.IntRange(1, 256), help="Compilers at a time; by default by cores and memory."
     ),
+    click.option(
+        "--nice", is_flag=True, help="Compile at the lowest priority: everything else on the machine goes first."
+    ),
 )
 
 
@@ -187,11 +200,11 @@ def _source_options(command: Any) -> Any:
     return command
 
 
-def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -> Any:
+def _given(source: str | None, torch_source: str | None, max_jobs: int | None, nice: bool) -> Any:
     from torchpair.materials import Given
 
     named = {"torchaudio": source, "torch": torch_source}
-    return Given({package: text for package, text in named.items() if text}, max_jobs)
+    return Given({package: text for package, text in named.items() if text}, max_jobs, nice=nice)
 
 
 @cli.command()
@@ -205,7 +218,7 @@ def _given(source: str | None, torch_source: str | None, max_jobs: int | None) -
 @builder_option
 def build(
     name: str | None, file: Path, base: str, gpu: Any, mirror: str | None, source: str | None, torch_source: str | None,
-    max_jobs: int | None, shard: str | None, builder: str | None,
+    max_jobs: int | None, nice: bool, shard: str | None, builder: str | None,
 ) -> None:  # fmt: skip
     """Build and prove one row, whose torchaudio (or torch) may be compiled from a source of your choice.
 
@@ -217,7 +230,7 @@ def build(
     from torchpair.console import console
     from torchpair.factory import make
 
-    given = _given(source, torch_source, max_jobs)
+    given = _given(source, torch_source, max_jobs, nice)
     sys.exit(
         make(
             _workspace(file, mirror), [name] if name else [], base=base, gpu=gpu, everything=name is None, jobs=1,
@@ -235,13 +248,13 @@ def build(
 @_source_options
 def wheel(
     name: str, output: Path, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
-    max_jobs: int | None,
+    max_jobs: int | None, nice: bool,
 ) -> None:  # fmt: skip
     """Compile what a row compiles, and put the wheel into a folder; to be installed beside the same torch elsewhere."""
     from torchpair.console import console
     from torchpair.factory import wheel as make_wheel
 
-    given = _given(source, torch_source, max_jobs)
+    given = _given(source, torch_source, max_jobs, nice)
     made = make_wheel(_workspace(file, mirror), name, output, base=base, given=given, console=console())
     click.echo("\n".join(str(path) for path in made))
 
@@ -254,13 +267,13 @@ def wheel(
 @_source_options
 def preflight(
     name: str, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
-    max_jobs: int | None,
+    max_jobs: int | None, nice: bool,
 ) -> None:  # fmt: skip
     """Look whether a row can be compiled: source, torch in place, compiler, nvcc; of torch itself, CMake's summary."""
     from torchpair.console import console
     from torchpair.factory import preflight as look
 
-    given = _given(source, torch_source, max_jobs)
+    given = _given(source, torch_source, max_jobs, nice)
     look(_workspace(file, mirror), name, base=base, given=given, console=console())
     click.echo(f"{name}: everything is there")
 
@@ -514,7 +527,7 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
 for command in (
     cli_bundle.bundle, cli_choose.choose, cli_choose.page, cli_choose.pull, cli_clean.clean, cli_deploy.deploy,
     cli_deploy.models, cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts,
-    cli_publish.publish, cli_publish.catalog, completion,
+    cli_proven.proven, cli_publish.publish, cli_publish.catalog, completion,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -20,6 +20,7 @@ from torchpair.suite import SUITES
 
 STABLE_ABI = Version("2.11")  # the first torchaudio on torch's stable ABI (facts/releases.yaml)
 CODEC_SINCE = Version("2.9")  # the first torchaudio whose load and save need torchcodec
+CODEC_ALONE = Version("0.16")  # the first torchcodec that asks for no libpython3.X.so.1.0 (facts/releases.yaml)
 
 
 @dataclass(frozen=True)

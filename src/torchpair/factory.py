@@ -63,7 +63,33 @@ def make(
         console.print(f"Shard {part[0]} of {part[1]}: {named}", highlight=False, soft_wrap=True)
         if not rows:
             return EXIT_OK
-    _ = workspace.mirror  # a mirror that is not there is said before anything begins
+    outcomes = prove(
+        workspace, rows, base=base, gpu=gpu, jobs=jobs, again=again, console=console, given=given, builder=builder,
+        strict=not everything,
+    )  # fmt: skip
+    console.print(present.table(outcomes))
+    console.print(f"Reports: {workspace.reports / 'index.html'}", highlight=False, soft_wrap=True)
+    return exit_code(outcomes)
+
+
+def prove(
+    workspace: Workspace,
+    rows: Sequence[Row],
+    *,
+    base: str,
+    gpu: GpuMode,
+    jobs: int,
+    again: bool,
+    console: Console,
+    given: Given = NOTHING,
+    builder: str | None = None,
+    strict: bool = True,
+) -> list[Outcome]:
+    """Build and check rows, and write their reports; what became of each, in their order.
+
+    strict: a row that cannot stand on the base stops everything. Raises TorchpairError as `make` does.
+    """
+    bundled, _ = workspace.bundle, workspace.mirror  # a mirror that is not there is said before anything begins
     if bundled and builder:
         raise TorchpairError("a bundle is built in the engine", remedy="without --builder")
     # What no base can satisfy is refused before an engine is looked for: nothing is built from a wrong matrix.
@@ -78,7 +104,7 @@ def make(
         engine = materials.engine(workspace, shown.say)
         if builder:
             engine, base = materials.on_builder(engine, builder, base, shown.say)
-        specs, outcomes = _specs(workspace, rows, base, engine, shown.say, strict=not everything)
+        specs, outcomes = _specs(workspace, rows, base, engine, shown.say, strict=strict)
         unlocked = materials.lock(workspace, specs, shown.say)
         outcomes += [_lost(spec, "not built", reason) for spec in specs if (reason := unlocked.get(spec.name))]
         specs = [spec for spec in specs if spec.name not in unlocked]
@@ -107,10 +133,7 @@ def make(
             found += [report] if report else []
     present.write_all(_all_reports(workspace, found), workspace.reports)
     order = {row.name: i for i, row in enumerate(rows)}
-    outcomes.sort(key=lambda outcome: order[outcome.row])
-    console.print(present.table(outcomes))
-    console.print(f"Reports: {workspace.reports / 'index.html'}", highlight=False, soft_wrap=True)
-    return exit_code(outcomes)
+    return sorted(outcomes, key=lambda outcome: order[outcome.row])
 
 
 def in_shard(workspace: Workspace, rows: Sequence[Row], index: int, count: int) -> tuple[Row, ...]:

@@ -24,11 +24,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says about compiling: sources by package, and how many compilers at a time."""
+    """What the command line says about compiling: sources by package, how many compilers at a time, and whether at the
+    lowest priority."""
 
     sources: Mapping[str, str] = field(default_factory=dict)
     max_jobs: int | None = None
     recache: bool = False  # for `make bench`: compile what ccache has, too
+    nice: bool = False
 
 
 NOTHING = Given()
@@ -150,7 +152,7 @@ def inputs(workspace: Workspace, spec: Spec, given: Given, say: Say) -> build.In
     if workspace.bundle is not None:
         contexts[bundle.CONTEXT] = workspace.bundle.downloads
     network = "none" if workspace.offline else None
-    return build.Inputs(contexts, given.max_jobs, given.recache, told, network)
+    return build.Inputs(contexts, given.max_jobs, given.recache, told, network, given.nice)
 
 
 def to_compile(

@@ -220,7 +220,7 @@ def _case(report: Report, check: CheckResult) -> junitparser.TestCase:
 
 def markdown(reports: Sequence[Report]) -> str:
     """A summary for the page of a CI job: GitHub's Markdown."""
-    lines = [f"## torchpair: {_escape(headline(reports))}", "", _escape(summary(reports)), ""]
+    lines = [f"## torchpair: {escape(headline(reports))}", "", escape(summary(reports)), ""]
     lines += ["| image | verdict | torch | torchaudio | CUDA | size | checks |", "|---|---|---|---|---|--:|---|"]
     for report in reports:
         facts = dict(_facts(report))
@@ -229,11 +229,11 @@ def markdown(reports: Sequence[Report]) -> str:
             counts += f", {report.skipped_other} not run: other reasons"
         verdict = f"{VERDICTS[report.verdict][0]} {report.verdict}"
         cells = [report.row or report.image, verdict, facts["torch"], facts["torchaudio"], facts["CUDA"]]
-        lines.append("| " + " | ".join(_escape(cell) for cell in (*cells, size(report.size), counts)) + " |")
+        lines.append("| " + " | ".join(escape(cell) for cell in (*cells, size(report.size), counts)) + " |")
     causes = [(report.row or report.image, cause(report)) for report in reports if cause(report)]
     if causes:
         lines += ["", "### Why not healthy", ""]
-        lines += [f"- **{_escape(name)}**: {_escape(text)}" for name, text in causes]
+        lines += [f"- **{escape(name)}**: {escape(text)}" for name, text in causes]
     return "\n".join(lines) + "\n"
 
 
@@ -444,7 +444,7 @@ def block(obj: object, most: int = LOG_SHOWN) -> str:
     return "\n".join(visible(line).rstrip() for line in text.split("\n")).strip("\n")
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", plain(text))
 
 

@@ -528,4 +528,8 @@ def _apt(c: compat.Candidate, python_from: str) -> tuple[Apt, ...]:
     ]
     if python_from == "distro":
         packages.append(Apt("python3", f"Python {c.row.python}, the distribution's own"))
+        if c.torchcodec and Version(c.torchcodec.version) < compat.CODEC_ALONE:
+            # Debian and Ubuntu link Python itself without its shared library, and package that apart.
+            why = f"torchcodec {c.torchcodec.version} links Python's shared library"
+            packages.append(Apt(f"libpython{c.row.python}", why))
     return tuple(sorted(packages, key=lambda p: p.name))

@@ -99,9 +99,9 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-def image_of(engine: Engine, reference: str, dockerfile: str, context: Path, *secrets: str) -> str:
+def image_of(engine: Engine, reference: str, dockerfile: str, context: Path, *more: str) -> str:
     (context / "Dockerfile").write_text(dockerfile)
-    argv = [*engine.buildx, "build", "--quiet", "--load", "--tag", reference, *secrets, str(context)]
+    argv = [*engine.buildx, "build", "--quiet", "--load", "--tag", reference, *more, str(context)]
     done = subprocess.run(argv, env=engine.env(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return reference
@@ -287,13 +287,10 @@ def test_the_torch_of_a_base_is_left_alone(vendor: str, folder: Path, archive: s
 
 @pytest.fixture(scope="module")
 def debian(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A base with a torch for the CPU alone: Debian's own package."""
+    """A base with a torch for the CPU alone: the example's, of Debian's own package."""
     reference = bases.ensure_local(engine, "debian13", print)
-    dockerfile = f"""FROM {reference}
-RUN apt-get update -qq && apt-get install -y --no-install-recommends \\
-      ca-certificates ffmpeg libtorch-dev pybind11-dev python3-numpy python3-pip python3-torch > /dev/null
-"""
-    return image_of(engine, DEBIAN, dockerfile, tmp_path_factory.mktemp("debian"))
+    dockerfile = (ROOT / "examples" / "debian-torch" / "Dockerfile").read_text()
+    return image_of(engine, DEBIAN, dockerfile, tmp_path_factory.mktemp("debian"), "--build-arg", f"BASE={reference}")
 
 
 def test_for_the_cpu_alone(debian: str, folder: Path, archive: str) -> None:

@@ -19,12 +19,6 @@ from .test_source import HERE, image_of, run, tags
 
 NEWEST = "torch2.15.0-audio2.11.0src-cu132-py313"
 DEPS = "torchpair-test:torch-deps"
-# Debian takes every library from its own packages, so its source of torch has none: these say so to CMake.
-DEBIAN_SWITCHES = (
-    "USE_SYSTEM_LIBS=ON BLAS=Generic GENERIC_BLAS_LIBRARIES=blas ONNX_NAMESPACE=onnx USE_ITT=OFF USE_GLOG=OFF "
-    "USE_GFLAGS=OFF NO_CUDA=1 USE_ROCM=OFF USE_GLOO=ON USE_TENSORPIPE=ON USE_VULKAN=0 "
-    "PYTHONPATH=/usr/lib/python3/dist-packages"
-)
 
 
 def test_the_compiler_of_nvidias_wheels_makes_code_that_the_newest_torch_runs(
@@ -80,14 +74,10 @@ def test_cmake_says_before_the_compile_which_switches_it_keeps(
     reference = bases.ensure_local(engine, "debian13", print)
     context = tmp_path / "deps"
     context.mkdir()
-    dockerfile = f"""FROM {reference}
-RUN sed 's/^deb /deb-src /' /etc/apt/sources.list > /etc/apt/sources.list.d/source.list && apt-get update -qq \\
- && apt-get build-dep -qq -y --no-install-recommends pytorch > /dev/null
-ENV {DEBIAN_SWITCHES}
-"""
+    dockerfile = (ROOT / "examples" / "torch-source" / "Dockerfile").read_text()
     before = tags(client)
     try:
-        image_of(engine, DEPS, dockerfile, context)
+        image_of(engine, DEPS, dockerfile, context, "--build-arg", f"BASE={reference}")
         row = (
             f'{{name: %s, base: "{DEPS}", distro: debian13, python: "3.13", cuda: "cpu",\n'
             '     torch: {version: "2.6.0", from: source%s}, torchaudio: {from: source}}\n'

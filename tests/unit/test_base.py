@@ -475,6 +475,11 @@ def test_auto_asks_the_mirrors_of_the_engine(monkeypatch: pytest.MonkeyPatch) ->
         assert base.choose_base("auto", "registry.example.org/vendor/image:1", mirrored)[0] == "local"
 
 
+def test_rows_that_no_nvidia_image_fits_stand_on_the_local_base() -> None:
+    gone = Engine("unix:///nonexistent.sock", "26", None, ("docker", "buildx"))
+    assert base.choose_base("auto", "", gone) == ("local", "base local: no row asked for can stand on nvidia/cuda")
+
+
 def test_another_base_is_a_plain_error() -> None:
     with pytest.raises(TorchpairError, match="nvdia") as caught:
         base.choose_base("nvdia", "vendor/image:1", engine())

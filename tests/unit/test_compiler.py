@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -228,6 +229,14 @@ def test_a_build_is_run_and_its_whole_log_kept(tmp_path: Path) -> None:
     follower = work.Follower(lambda text: None)
     assert work.run(argv, {}, tmp_path, tmp_path / "log" / "x.log", follower) == 3
     assert sorted((tmp_path / "log" / "x.log").read_text().split()) == ["err", "out"]
+
+
+def test_a_compile_at_the_lowest_priority(tmp_path: Path) -> None:
+    asks = [sys.executable, "-c", "import os; print(os.nice(0))"]
+    for wished, expected in (({"nice": "1"}, 19), ({}, os.nice(0))):
+        argv = [*work.priority(wished), *asks]
+        assert work.run(argv, dict(os.environ), tmp_path, tmp_path / "log", work.Follower(lambda text: None)) == 0
+        assert int((tmp_path / "log").read_text()) == expected
 
 
 def test_setup_py_finds_distutils_and_what_lies_beside_it(tmp_path: Path) -> None:

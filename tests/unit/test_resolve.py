@@ -128,6 +128,26 @@ def test_torchcodec(spec: MakeSpec, text: str, codec: str | None) -> None:
     assert ("soundfile" in asked) == (codec is None)
 
 
+@pytest.mark.parametrize(
+    ("text", "base", "package"),
+    [
+        ('torch: "2.10.0", cuda: "12.8", python: "3.12", distro: ubuntu24.04', "local", "libpython3.12"),
+        ('torch: "2.9.1", cuda: "12.8", python: "3.10"', "nvidia", "libpython3.10"),
+        ('torch: "2.14.1", cuda: "13.0", python: "3.13", torchcodec: "0.15.0"', "local", "libpython3.13"),
+        ('torch: "2.14.1", cuda: "13.0", python: "3.13", torchcodec: "0.16.0"', "local", None),
+        # No torchcodec; and a Python that is not the distribution's.
+        ('torch: "2.8.0", cuda: "12.8", python: "3.11"', "local", None),
+        ('torch: "2.9.1", cuda: "12.8", python: "3.11"', "nvidia", None),
+    ],
+)
+def test_a_torchcodec_that_links_pythons_library_gets_it(
+    spec: MakeSpec, text: str, base: str, package: str | None
+) -> None:
+    """Its own operators ask for libpython3.X.so.1.0 up to 0.15, and the distribution's python3 has none."""
+    found = [a.name for a in spec(text, base).apt if a.name.startswith("libpython")]
+    assert found == ([package] if package else [])
+
+
 def test_the_newest_torchcodec_is_taken_where_nothing_holds_it_back(spec: MakeSpec, facts: Facts) -> None:
     from packaging.version import Version
 

@@ -117,7 +117,7 @@ def _compile(plan: Dict[str, Any], source: Path, cache: Path, out: Path) -> None
     follower, began = work.Follower(_say), time.monotonic()
     log = cache / "log" / (plan["row"] + "." + plan["package"] + ".log")
     wheels = out / "wheel"
-    argv = work.setup("bdist_wheel", "--dist-dir", str(wheels))
+    argv = [*work.priority(wished), *work.setup("bdist_wheel", "--dist-dir", str(wheels))]
     code = work.run(argv, env, source, log, follower)
     counts = work.counted(links / "stats")
     if code:

@@ -65,6 +65,11 @@ def given_jobs(wished: Dict[str, str]) -> Optional[int]:
     return int(text) if text.isdigit() and int(text) > 0 else None
 
 
+def priority(wished: Dict[str, str]) -> List[str]:
+    """What stands before a compile that is to let everything else on the machine go first."""
+    return ["nice", "-n", "19"] if "nice" in wished else []
+
+
 def environment(plan: Plan, cxx: str, arches: List[str], number: int, cache: Path, links: Path) -> Dict[str, str]:
     """What the build sees. links: a folder for the compiler's own name, behind which ccache stands."""
     env = {key: value for key, value in os.environ.items() if key not in UNSET}

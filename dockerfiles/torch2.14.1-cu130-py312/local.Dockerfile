@@ -1,0 +1,345 @@
+# Rendered by torchpair from matrix.yaml by `torchpair render`: do not edit, `torchpair render --check` compares.
+# Row torch2.14.1-cu130-py312, base local.
+ARG BASE=torchpair-base:ubuntu24.04
+# What the wheels are unpacked with: one for every row, so that rows of any base share the stages that need no Python.
+ARG TOOLS=torchpair-base:debian13
+
+# ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
+FROM scratch AS bundle
+
+# ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
+FROM ${BASE} AS interpreter
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-ubuntu24.04,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && conf=/mnt/apt/ubuntu24.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      # Python 3.12, the distribution's own
+      python3 \
+ && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+ && find /etc -maxdepth 1 -name '*-' -delete \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
+      -exec touch --no-dereference --date=@1577836800 {} + \
+ && rm /var/tmp/before \
+ && touch --date=@1577836800 /var/tmp
+
+# ---- base: what else the distribution gives -----------------------------------------------------------------------
+FROM interpreter AS base
+RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-ubuntu24.04,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    : system; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
+ && conf=/mnt/apt/ubuntu24.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      # downloads over TLS
+      ca-certificates \
+      # torchcodec opens files through FFmpeg
+      ffmpeg \
+      # OpenMP for packages that do not bring their own
+      libgomp1 \
+      # process 1: forwards signals, reaps children
+      tini \
+ && groupadd --gid 10001 torchpair \
+ && useradd --uid 10001 --gid 10001 --no-log-init --create-home torchpair \
+ # Debian 13 closes a new home, and an arbitrary uid starts there.
+ && chmod 755 /home/torchpair \
+ && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
+ && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+ && find /etc -maxdepth 1 -name '*-' -delete \
+ && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
+      -exec touch --no-dereference --date=@1577836800 {} + \
+ && rm /var/tmp/before \
+ && touch --date=@1577836800 /var/tmp
+
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+# Nothing here waits for `interpreter`, or apt's lock. Of pip only the wheel that Debian and Ubuntu have for ensurepip: it
+# runs as it is, and a virtual environment for it alone takes seconds.
+RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates \
+      python3 \
+      python3-pip-whl
+ARG PYPI_INDEX=
+COPY <<'LOCK' /locks/tools.txt
+uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19  # uv-0.13.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    NETRC=/run/secrets/netrc PIP_CERT=/etc/ssl/certs/ca-certificates.crt PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
+    python3 -m pip install --no-cache-dir --target /opt/tools \
+      ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
+# Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
+COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+#!/bin/bash
+set -euo pipefail
+find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
+find /layer -maxdepth 5 -name .lock -type f -delete  # uv's own; setuptools has a file of that name
+rm -rf "$UV_CACHE_DIR"
+find /layer -exec touch --no-dereference --date=@1577836800 {} +
+SETTLE
+
+# The bytecode of what `import torch` loads: nobody may write beside its source, so without it every start of Python
+# compiles a thousand modules once more. Bound to the source's content and not to its time (PEP 552). A process of its
+# own compiles: what Python writes depends on what is loaded beside it (https://bugs.python.org/issue34093).
+COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
+import importlib.util, os, py_compile, subprocess, sys
+files = sys.argv[1:]
+if not files:
+    for name in ("numpy", "torch"):
+        try:
+            __import__(name)
+        except (ImportError, OSError, RuntimeError) as error:  # a forced row: the check says so
+            print(f"{name} cannot be imported, so its bytecode is left out: {error}")
+    paths = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    files = sorted(path for path in paths if path.startswith("/opt/") and path.endswith(".py"))
+    os.makedirs("/layer/bytecode/opt/venv")
+    sys.exit(subprocess.call([sys.executable, "-B", "-I", __file__, *files]) if files else 0)
+for file in files:
+    target = "/layer/bytecode" + importlib.util.cache_from_source(file)
+    py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+BYTECODE
+
+# `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
+# with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
+COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
+#!/bin/bash
+set -euo pipefail
+cd /layer/*/opt/venv/lib/python*/site-packages
+shared=/layer/$1/opt/venv/lib/shared
+mkdir -p "$shared"
+for path in "${@:2}"; do
+  [ -e "$path" ] || continue  # triton before 3.0 has other folders
+  find "$path" -type f -print0 | while IFS= read -r -d '' file; do
+    mkdir -p "$shared/${file%/*}"
+    mv "$file" "$shared/$file"
+    ln -s "$(realpath --relative-to="/opt/venv/lib/python/site-packages/${file%/*}" -m "/opt/venv/lib/shared/$file")" "$file"
+  done
+done
+SHARE
+
+ENV PATH=/opt/tools/bin:$PATH
+# SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
+# a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
+ENV NETRC=/run/secrets/netrc \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_RETRIES=5 \
+    UV_HTTP_TIMEOUT=300 \
+    UV_LINK_MODE=hardlink \
+    UV_NO_CONFIG=1 \
+    UV_NO_PROGRESS=1
+
+# ---- venv: Python 3.12 and an empty environment --------------------------------------------------------------------
+FROM interpreter AS venv
+COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
+ENV NETRC=/run/secrets/netrc \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/tmp/uv \
+    UV_HTTP_RETRIES=5 \
+    UV_HTTP_TIMEOUT=300 \
+    UV_LINK_MODE=hardlink \
+    UV_NO_CONFIG=1 \
+    UV_NO_PROGRESS=1
+RUN uv venv --no-cache --python /usr/bin/python3.12 /opt/venv \
+ && mkdir -p /layer/venv/opt \
+ && cp -a /opt/venv /layer/venv/opt/ \
+ && settle
+ARG PYPI_INDEX=
+
+# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
+# site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
+# lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
+FROM tools AS cuda
+COPY <<'LOCK' /locks/cuda.txt
+cuda-toolkit==13.0.3.0 --hash=sha256:d693caaa261214ddd7dbb60d68e71cbed884e68c2be7509778f3051da0b91c3f  # cuda_toolkit-13.0.3.0-py2.py3-none-any.whl
+nvidia-cublas==13.1.1.3 --hash=sha256:37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436  # nvidia_cublas-13.1.1.3-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cuda-cupti==13.0.85 --hash=sha256:4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8  # nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl
+nvidia-cuda-nvrtc==13.0.88 --hash=sha256:ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575  # nvidia_cuda_nvrtc-13.0.88-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548  # nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cudnn-cu13==9.24.0.43 --hash=sha256:71f181cd810e90f9b6023b01186fe82d13d65f0ec098581ee201d39fad769e4b  # nvidia_cudnn_cu13-9.24.0.43-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cufft==12.0.0.61 --hash=sha256:6c44f692dce8fd5ffd3e3df134b6cdb9c2f72d99cf40b62c32dde45eea9ddad3  # nvidia_cufft-12.0.0.61-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cufile==1.15.1.6 --hash=sha256:08a3ecefae5a01c7f5117351c64f17c7c62efa5fffdbe24fc7d298da19cd0b44  # nvidia_cufile-1.15.1.6-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-curand==10.4.0.35 --hash=sha256:1aee33a5da6e1db083fe2b90082def8915f30f3248d5896bcec36a579d941bfc  # nvidia_curand-10.4.0.35-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cusolver==12.0.4.66 --hash=sha256:0a759da5dea5c0ea10fd307de75cdeb59e7ea4fcb8add0924859b944babf1112  # nvidia_cusolver-12.0.4.66-py3-none-manylinux_2_27_x86_64.whl
+nvidia-cusparse==12.6.3.3 --hash=sha256:2b3c89c88d01ee0e477cb7f82ef60a11a4bcd57b6b87c33f789350b59759360b  # nvidia_cusparse-12.6.3.3-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-cusparselt-cu13==0.8.1 --hash=sha256:786ce87568c303fadb5afcc7102d454cd3040d75f6f8626f5db460d1871f4dd0  # nvidia_cusparselt_cu13-0.8.1-py3-none-manylinux2014_x86_64.whl
+nvidia-nccl-cu13==2.30.7 --hash=sha256:cefa7fdb9710efd0f39c5f1be1d61ff6fc9a996c451265bd7fbdcf9455ed4b50  # nvidia_nccl_cu13-2.30.7-py3-none-manylinux_2_18_x86_64.whl
+nvidia-nvjitlink==13.5.37 --hash=sha256:280d7cb9649704145f074b8dbde500de04ce02d0872e066e20a83c17bcaa93eb  # nvidia_nvjitlink-13.5.37-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-nvshmem-cu13==3.4.5 --hash=sha256:290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80  # nvidia_nvshmem_cu13-3.4.5-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-nvtx==13.0.85 --hash=sha256:4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4  # nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
+ && mkdir /metadata \
+ && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+ && settle
+
+FROM venv AS metadata
+# Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
+# the last package that goes when nothing else is in it, and cannot remove a link.
+RUN --mount=from=cuda,source=/metadata,target=/metadata \
+    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
+    rm -rf /layer \
+ && mkdir -p /layer/metadata/opt/venv/lib/python3.12/site-packages \
+ && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.12/site-packages/ \
+ && for folder in /cuda/*/; do \
+      name=$(basename "$folder"); [ "$name" != bin ] || continue; \
+      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.12/site-packages/$name" \
+      && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
+      && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
+    done \
+ && settle
+
+# ---- python: small packages ---------------------------------------------------------------------------------------
+FROM venv AS python
+COPY <<'LOCK' /locks/python.txt
+cuda-bindings==13.5.0 --hash=sha256:a46a8cc84112d769d0f57bf3ae3fedc115cf09348f14da85a1a8200968b6f262  # cuda_bindings-13.5.0-cp312-cp312-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl
+cuda-pathfinder==1.9.0 --hash=sha256:622df7440f7702f36b7a02a1699aa0b084fe04034d9939188fee9b16d0c36366  # cuda_pathfinder-1.9.0-py3-none-any.whl
+filelock==4.2.11 --hash=sha256:020e229e4bb9d410fc799c07ddf45fa217cba970278f40b30751d94f309b69e2  # filelock-4.2.11-py3-none-any.whl
+fsspec==2026.9.0 --hash=sha256:8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f  # fsspec-2026.9.0-py3-none-any.whl
+jinja2==3.1.6 --hash=sha256:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67  # jinja2-3.1.6-py3-none-any.whl
+markupsafe==3.0.4 --hash=sha256:8e124f974786f831d6043728e38296969d3579db8896fe004682f5758e613581  # markupsafe-3.0.4-cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl
+mpmath==1.3.0 --hash=sha256:a0b2b9fe80bbcd81a6647ff13108738cfb482d481d826cc0e02f5b35e5c88d2c  # mpmath-1.3.0-py3-none-any.whl
+networkx==3.7 --hash=sha256:e3fd2c13a7814cee3746340d8d7f8598a67f16a58bf47fb7f8793fab6efca1b0  # networkx-3.7-py3-none-any.whl
+numpy==2.5.5 --hash=sha256:704d819265e5d1064d932968e9ee85fff2103ccc78c05b878c06943ba27b8507  # numpy-2.5.5-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+pip==26.3 --hash=sha256:f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13  # pip-26.3-py3-none-any.whl
+setuptools==84.2.1 --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2  # setuptools-84.2.1-py3-none-any.whl
+sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5  # sympy-1.14.0-py3-none-any.whl
+typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    rm -rf /layer \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /layer/python/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/python.txt \
+ && settle
+
+# ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
+FROM venv AS triton
+COPY <<'LOCK' /locks/triton.txt
+triton==3.8.0 --hash=sha256:e91ffa46d095b252248297292dd22bcbacd53a125a0c2eefbbbf74925a320bc3  # triton-3.8.0-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    rm -rf /layer \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /layer/triton/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/triton.txt \
+ && share triton-nvidia triton/backends/nvidia/bin triton/backends/nvidia/lib \
+ && settle
+
+# ---- torch: torch itself ------------------------------------------------------------------------------------------
+FROM venv AS torch
+COPY <<'LOCK' /locks/torch.txt
+torch==2.14.1 --hash=sha256:23011fe29a99b591eabb3a31a25080c62e2c2f0690a3c798744e5489dae50451  # torch-2.14.1-cp312-cp312-manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    rm -rf /layer \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /layer/torch/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/torch.txt \
+ && share torch-linalg torch/lib/libtorch_cuda_linalg.so \
+ && share torch-cuda torch/lib/libtorch_cuda.so \
+ && settle
+
+# ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
+FROM venv AS audio
+COPY <<'LOCK' /locks/audio.txt
+torchaudio==2.11.0 --hash=sha256:6503c0bdb29daf2e6281bb70ea2dfe2c3553b782b619eb5d73bdadd8a3f7cecf  # torchaudio-2.11.0-cp312-cp312-manylinux_2_28_x86_64.whl
+torchcodec==0.17.0 --hash=sha256:defd5f0901999c9e981f6465a0f4aac8b5a5147e38e539b77c0711c015cf5349  # torchcodec-0.17.0-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+LOCK
+
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
+    --mount=from=bundle,target=/mnt \
+    rm -rf /layer \
+ && uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+      --python /opt/venv/bin/python --prefix /layer/audio/opt/venv --no-deps --require-hashes --only-binary :all: -r /locks/audio.txt \
+ && settle
+
+# ---- probe: the health check, and what it is to find --------------------------------------------------------------
+FROM tools AS probe
+COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
+COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.12", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
+SPEC
+
+RUN settle
+
+# ---- kept: all that torchaudio is put upon --------------------------------------------------------------------------
+FROM base AS kept
+ENV PATH=/opt/venv/bin:$PATH \
+    VIRTUAL_ENV=/opt/venv \
+    LANG=C.UTF-8 \
+    # torch asks for the user's name to place its caches; an arbitrary uid has no name of its own.
+    USER=torchpair \
+    HOME=/home/torchpair \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --link --from=cuda /layer/cuda /
+COPY --link --from=metadata /layer/metadata /
+COPY --link --from=venv /layer/venv /
+COPY --link --from=python /layer/python /
+COPY --link --from=triton /layer/triton-nvidia /
+COPY --link --from=triton /layer/triton /
+COPY --link --from=torch /layer/torch-linalg /
+COPY --link --from=torch /layer/torch-cuda /
+COPY --link --from=torch /layer/torch /
+
+# ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
+FROM kept AS bytecode
+RUN --mount=from=tools,source=/opt/tools/bin/bytecode,target=/var/tmp/bytecode.py \
+    python -B /var/tmp/bytecode.py \
+ && find /layer -exec touch --no-dereference --date=@1577836800 {} +
+
+# ---- the image ------------------------------------------------------------------------------------------------------
+FROM kept AS image
+COPY --link --from=bytecode /layer/bytecode /
+COPY --link --from=audio /layer/audio /
+COPY --link --from=probe /layer/probe /
+
+LABEL org.opencontainers.image.title="torchpair" \
+      org.opencontainers.image.description="torch 2.14.1 and torchaudio 2.11.0, torchcodec 0.17.0, CUDA 13.0, Python 3.12" \
+      org.opencontainers.image.version="2.14.1-cu130-py312-local-ubuntu24.04" \
+      org.opencontainers.image.base.name="torchpair-base:ubuntu24.04" \
+      torchpair.row="torch2.14.1-cu130-py312" \
+      torchpair.torch="2.14.1" \
+      torchpair.torchaudio="2.11.0" \
+      torchpair.torchcodec="0.17.0" \
+      torchpair.cuda="13.0" \
+      torchpair.python="3.12" \
+      torchpair.base="local:ubuntu24.04" \
+      torchpair.sm="7.5 8.0 8.6 9.0 10.0 12.0" \
+      torchpair.min-driver="580.65.06"
+USER 10001:10001
+WORKDIR /home/torchpair
+ENTRYPOINT ["/usr/bin/tini", "--"]
+CMD ["python"]
