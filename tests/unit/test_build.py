@@ -355,7 +355,7 @@ def test_the_mirror_of_pythons_is_handed_on_only_where_uv_brings_the_python(
 
 
 def test_wishes_reach_the_compile_as_a_secret(spec: Callable[..., Spec], images: Images, tmp_path: Path) -> None:
-    script = 'for last; do case $last in *id=wishes,*) cp "${last##*src=}" wishes;; esac; done'
+    script = 'test -z "$TORCHPAIR_WISHES" || printf %s "$TORCHPAIR_WISHES" > wishes\n'
     for inputs, expected in (
         (build.Inputs(max_jobs=3, nice=True), "jobs=3\nnice=1"),
         (build.Inputs(recache=True), "recache=1"),
@@ -363,9 +363,11 @@ def test_wishes_reach_the_compile_as_a_secret(spec: Callable[..., Spec], images:
     ):
         (tmp_path / "wishes").unlink(missing_ok=True)
         one = spec(TWO[0])
-        images([one], script, lambda reference: "sha256:1", inputs={one.name: inputs})
+        images([one], script + KEEP, lambda reference: "sha256:1", inputs={one.name: inputs})
         there = tmp_path / "wishes"
         assert (there.read_text() if there.exists() else None) == expected
+        named = "--secret id=wishes,env=TORCHPAIR_WISHES" in (tmp_path / one.name).read_text(encoding="utf-8")
+        assert named == (expected is not None)
 
 
 @pytest.mark.parametrize(
