@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_know import matrix_option, mirror_option
+from torchpair.cli_options import base_option, matrix_option, mirror_option
 
 
 @click.command()
@@ -17,10 +17,7 @@ from torchpair.cli_know import matrix_option, mirror_option
     show_default=True, help="The folder; one that an earlier call began is gone on with.",
 )  # fmt: skip
 @matrix_option
-@click.option(
-    "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
-    help="The base that the rows shall stand on.",
-)  # fmt: skip
+@base_option
 @mirror_option
 def bundle(names: tuple[str, ...], folder: Path, file: Path, base: str, mirror: str | None) -> None:
     """Put all that rows take into one folder: bases, wheels, packages, sources, locks, and a sha256 of each file.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair.cli_completion import torch_versions
-from torchpair.cli_know import json_flag
+from torchpair.cli_options import json_flag
 from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, EngineError, TorchpairError
 
 if TYPE_CHECKING:

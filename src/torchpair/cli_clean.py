@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from torchpair.cli_know import matrix_option
+from torchpair.cli_options import matrix_option
 from torchpair.errors import EXIT_OK, EXIT_UNHEALTHY
 
 

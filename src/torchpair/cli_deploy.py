@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_know import matrix_option, mirror_option
+from torchpair.cli_options import matrix_option, mirror_option
 from torchpair.errors import EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
 
 if TYPE_CHECKING:

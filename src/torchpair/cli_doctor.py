@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_know import json_flag, matrix_option
+from torchpair.cli_options import json_flag, matrix_option
 from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EngineError
 
 

@@ -9,25 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchpair.cli_completion import mirror_names, row_names, torch_versions
+from torchpair.cli_completion import row_names, torch_versions
+from torchpair.cli_options import json_flag, matrix_option
 from torchpair.errors import EXIT_USAGE, TorchpairError
 
 if TYPE_CHECKING:
     from torchpair.resolve import Spec
     from torchpair.workspace import Workspace
 
-matrix_option = click.option(
-    "--matrix", "-m", "file", type=click.Path(path_type=Path), default=Path("matrix.yaml"), show_default=True,
-    help="The matrix file.",
-)  # fmt: skip
-mirror_option = click.option(
-    "--mirror", envvar="MIRROR", metavar="NAME", shell_complete=mirror_names,
-    help="Take every download from this mirror of matrix.yaml (such as cn).",
-)  # fmt: skip
 known_base = click.option(
     "--base", type=click.Choice(["nvidia", "local"]), default="nvidia", show_default=True, help="The base to stand on."
 )
-json_flag = click.option("--json", "as_json", is_flag=True, help="The same as data, on standard output.")
 
 
 @click.command()

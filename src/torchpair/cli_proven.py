@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_know import matrix_option, mirror_option
+from torchpair.cli_options import base_option, gpu_option, matrix_option, mirror_option
 from torchpair.errors import TorchpairError
 
 
@@ -21,14 +21,8 @@ from torchpair.errors import TorchpairError
     "--output", "-o", "page", type=click.Path(path_type=Path, dir_okay=False), default=Path("docs/proven.md"),
     show_default=True, help="The page; its data lies beside it, as .json, and the reports in a folder of its name.",
 )  # fmt: skip
-@click.option(
-    "--base", type=click.Choice(["auto", "nvidia", "local"]), default="auto", envvar="BASE", show_default=True,
-    help="The base of the rows' images.",
-)  # fmt: skip
-@click.option(
-    "--gpu", type=click.Choice(["auto", "require", "off"]), default="auto", envvar="GPU", show_default=True,
-    help="auto: use GPUs where the engine has them; require: inconclusive without one.",
-)  # fmt: skip
+@base_option
+@gpu_option
 @mirror_option
 @click.option("--source", metavar="SOURCE", help="torchaudio's, for rows that compile it; as with `build`.")
 @click.option("--torch-source", metavar="SOURCE", help="The same for torch.")
