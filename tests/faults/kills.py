@@ -15,7 +15,7 @@ from pathlib import Path
 
 import docker
 
-from torchpair import check, held
+from torchpair import cage, held
 from torchpair.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,8 +121,8 @@ class Kills:
 
     def left_running(self) -> list[str]:
         """Containers of checks whose process is gone."""
-        found = self.client.containers.list(all=True, filters={"label": check.OWNER}, ignore_removed=True)
-        return [one.name for one in found if held.gone(str(one.labels[check.OWNER]))]
+        found = self.client.containers.list(all=True, filters={"label": cage.OWNER}, ignore_removed=True)
+        return [one.name for one in found if held.gone(str(one.labels[cage.OWNER]))]
 
 
 def run(engine: Engine, count: int = KILLS, seed: int | None = None) -> bool:
