@@ -5,6 +5,7 @@ It hands on what the machine's own index has: pages by name, files as they are, 
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import os
@@ -36,10 +37,11 @@ RATE, STALL, RUNS, LONGEST = 0.25, 3.0, 8, 900.0  # of requests; seconds; builds
 
 
 class Index:
-    """The server. rate: the share of requests that something is done to; 0 makes it an honest one."""
+    """The server. rate: the share of requests that something is done to; 0 makes it an honest one. login: what it asks
+    for, "user:password"."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.dice, self.rate = folder, random.Random(seed), 0.0
+    def __init__(self, folder: Path, seed: int, login: str | None = None) -> None:
+        self.folder, self.dice, self.rate, self.login = folder, random.Random(seed), 0.0, login
         self.upstream = (mirrors.from_environment(mirrors.NONE).pypi or index_url()).rstrip("/")
         self.files: dict[str, str] = {}
         self.done: Counter[str] = Counter()
@@ -71,6 +73,13 @@ class Index:
 
     def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
         try:
+            if self.login and request.headers.get("Authorization") != f"Basic {basic(self.login)}":
+                self.done["refused"] += 1
+                request.send_response(401)
+                request.send_header("WWW-Authenticate", 'Basic realm="index"')
+                request.send_header("Content-Length", "0")
+                request.end_headers()
+                return
             if match := re.fullmatch(r"/simple/([a-z0-9-]+)/", request.path):
                 body, kind = self.page(match[1]), JSON
             elif match := re.fullmatch(r"/files/([0-9a-zA-Z._+-]+)", request.path):
@@ -136,6 +145,10 @@ class Index:
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+def basic(login: str) -> str:
+    return base64.b64encode(login.encode()).decode()
 
 
 def build(engine: Engine, folder: Path, index: Index) -> tuple[int, str]:
