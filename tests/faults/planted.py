@@ -12,16 +12,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
 
+from tests.docker.engines import Second
 from tests.docker.registries import Server
 from tests.docker.test_publish import OLD, small_rows
-from torchpair import engine as engines
+from torchpair import base as bases
 from torchpair.build import CA_VARIABLES, ca_bundle
 from torchpair.engine import Engine
 
@@ -86,49 +86,45 @@ def watched(planted: Planted) -> Iterator[None]:
 def run(engine: Engine) -> bool:
     """Whether none of the secrets was found anywhere."""
     planted, problems = Planted(), list[str]()
-    client = docker.DockerClient(base_url=engine.host, timeout=600)
-    began = time.time()
-    log = engines.STATE / "dockerd.log"
-    start = log.stat().st_size if log.is_file() else 0
-    # One folder for what is planted, another for what torchpair makes.
+    first = docker.DockerClient(base_url=engine.host, timeout=600)
+    # One folder for what is planted, another for what torchpair makes; an engine of its own, all of which is searched.
     with (
         tempfile.TemporaryDirectory(prefix="torchpair-secret-") as own,
         tempfile.TemporaryDirectory(prefix="torchpair-secrets-") as name,
     ):
-        folder, hidden = Path(name), Path(own)
-        environment = _plant(planted, hidden, engine)
+        hidden, folder = Path(own), Path(name)
         index = Index(hidden, 1, f"me:{planted.token}")
         try:
-            with watched(planted):
-                problems += _builds(planted, folder, environment, index)
-                problems += _publishes(planted, hidden, environment, client)
-            if not index.done["refused"] or not index.done["well"]:
-                problems.append(f"the index saw no login: {index.done}")
-            if client.images.list(TAG):
-                _image(planted, client)
+            with Second(first, hidden / "engine") as (host, client):
+                environment = _plant(planted, hidden, host)
+                with watched(planted):
+                    problems += _builds(planted, folder, environment, index)
+                    problems += _publishes(planted, hidden, environment, client)
+                if not index.done["refused"] or not index.done["well"]:
+                    problems.append(f"the index saw no login: {index.done}")
+                if client.images.list(TAG):
+                    _image(planted, client)
+                _cache(planted, Path(client.info()["DockerRootDir"]))
+                planted.look_into("the engine's log", hidden / "engine/log.txt")
         finally:
             index.close()
-            if client.images.list(TAG):
-                client.images.remove(TAG, force=True)
         for part in MADE:
             place = folder / part
             for path in [place] if place.is_file() else place.rglob("*"):
                 if path.is_file():
                     planted.look_into(str(path.relative_to(folder)), path)
-    planted.look_into("the engine's log", log, start)
-    _cache(planted, Path(client.info()["DockerRootDir"]), began)
     problems += sorted(planted.found)
     print("\n".join(problems) or f"4 secrets, looked for in {planted.looked / 1e9:.1f} GB: found nowhere", flush=True)
     return not problems
 
 
-def _plant(planted: Planted, hidden: Path, engine: Engine) -> dict[str, str]:
+def _plant(planted: Planted, hidden: Path, host: str) -> dict[str, str]:
     bundle = hidden / "ca.pem"
     there = ca_bundle()
     bundle.write_text(f"# {planted.line}\n" + (there.read_text() if there else ""))
     (hidden / "docker").mkdir()
     given = {name: str(bundle) for name in CA_VARIABLES}
-    return {**os.environ, **given, "DOCKER_HOST": engine.host, "DOCKER_CONFIG": str(hidden / "docker")}
+    return {**os.environ, **given, "DOCKER_HOST": host, "DOCKER_CONFIG": str(hidden / "docker")}
 
 
 def _call(planted: Planted, environment: dict[str, str], folder: Path, *arguments: str) -> tuple[int, str]:
@@ -164,7 +160,15 @@ def _publishes(planted: Planted, hidden: Path, environment: dict[str, str], clie
     ).stdout  # fmt: skip
     (hidden / "users").write_text(f"torch:{hashed}\n")
     rows = small_rows(hidden / "rows", client)
-    rows.make(OLD)
+    client.images.get(f"{bases.REPOSITORY}:debian13").tag(
+        bases.REPOSITORY, "debian12"
+    )  # what they say that they stand on
+    before = os.environ["DOCKER_HOST"]
+    os.environ["DOCKER_HOST"] = environment["DOCKER_HOST"]
+    try:
+        rows.make(OLD)
+    finally:
+        os.environ["DOCKER_HOST"] = before
     server = Server(hidden / "registry", f"auth: {{htpasswd: {{realm: here, path: {hidden / 'users'}}}}}\n").start()
     try:
         login = {"auths": {server.host: {"auth": base64.b64encode(f"torch:{planted.password}".encode()).decode()}}}
@@ -180,8 +184,6 @@ def _publishes(planted: Planted, hidden: Path, environment: dict[str, str], clie
         return [] if code == 0 else [f"publish: ended with {code}: {out[-1500:]}"]
     finally:
         server.stop()
-        for image_id in rows.made:
-            client.images.remove(image_id, force=True)
 
 
 def _image(planted: Planted, client: docker.DockerClient) -> None:
@@ -192,13 +194,12 @@ def _image(planted: Planted, client: docker.DockerClient) -> None:
     planted.look("a layer of the image (docker save)", image.save(chunk_size=CHUNK))
 
 
-def _cache(planted: Planted, root: Path, began: float) -> None:
-    """What BuildKit keeps: its records, and in the stages that are no part of the image every file of this build."""
+def _cache(planted: Planted, root: Path) -> None:
+    """What BuildKit keeps: its records, and every file of the stages that are no part of the image."""
     for path in (root / "buildkit").rglob("*"):
-        if path.is_file() and "/executor/" not in str(path):
+        if path.is_file():
             planted.look_into(f"BuildKit's records ({path.name})", path)
     for layer in (root / "overlay2").iterdir():
-        if layer.is_dir() and layer.stat().st_ctime >= began:
-            for path in (layer / "diff").rglob("*"):
-                if path.is_file() and not path.is_symlink() and path.stat().st_size < SMALL:
-                    planted.look_into(f"a stage of the build ({'/'.join(path.parts[-3:])})", path)
+        for path in (layer / "diff").rglob("*"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size < SMALL:
+                planted.look_into(f"a stage of the build ({'/'.join(path.parts[-3:])})", path)
