@@ -5,50 +5,39 @@ The probe is this torchpair's own, copied in: what an image carries, or prints a
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
-import tarfile
+import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import docker.errors
 import requests.exceptions
-from docker.models.containers import Container
-from docker.types import DeviceRequest, LogConfig, Mount
+from docker.types import DeviceRequest
 
-from torchpair import held, render
+from torchpair import cage, render
 from torchpair import report as reports
+from torchpair.cage import HOME, MEMORY, Answer
 from torchpair.engine import Engine
-from torchpair.errors import EngineError, TorchpairError
+from torchpair.errors import EngineError, TorchpairError, visible
 from torchpair.lock import Lock
 from torchpair.probe.select import PROFILES
 from torchpair.report import CheckResult, GpuMode, Report
 from torchpair.resolve import Spec
 
-# Its reaper is an image on Docker Hub, which many machines cannot reach; the context manager cleans up here.
-os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-from testcontainers.core.container import DockerContainer
-
-HOME = "/run/torchpair"  # an anonymous volume: the one place that can be written from outside under a read-only root
 SECONDS = 300.0
-MEMORY = "8g"  # a CUDA context with all its modules takes several GB of host memory
-PIDS = 512
-OUTPUT = "8m"
 BARE = ("pair.origin", "pair.files")  # import nothing
-OWNER = "torchpair.owner"  # a label: the process that a container of a check belongs to
 LABELS = ("torch", "torchaudio", "torchcodec", "cuda", "python")
+MOST_TEXT = 200  # characters of a label that are read
 
-# Waits for the files, then becomes the probe. `sh` because a base image may have nothing else.
+# Becomes the probe. `sh` because a base image may have nothing else.
 _START = (
-    f"until [ -e {HOME}/go ]; do sleep 0.05; done; "
     "for p in python python3; do command -v $p >/dev/null && "
-    f'exec $p {HOME}/probe.pyz --gpu "$1" --only "$2" --expect {HOME}/expect.json; done; '
+    f'exec $p {HOME}/probe.pyz --gpu "$1" --only "$2" --nonce "$3" --expect {HOME}/expect.json; done; '
     'echo "torchpair-probe: no python in this image" >&2; exit 127'
 )
 _RUNNING = re.compile(r"torchpair-probe: running (\S+)")
@@ -87,10 +76,29 @@ def image(
     names: the ids of the checks to run. seconds, memory, cpus ("0", "0-3"): the cage's limits.
     Raises EngineError when the image is not there or cannot be started at all.
     """
+    try:
+        return _image(engine, reference, probe, probe_sha256, spec, lock, gpu, names, seconds, memory, cpus)
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EngineError(f"the engine does not answer while it checks {reference}", why=str(error)) from error
+
+
+def _image(
+    engine: Engine,
+    reference: str,
+    probe: Path,
+    probe_sha256: str,
+    spec: Spec | None,
+    lock: Lock | None,
+    gpu: GpuMode,
+    names: Sequence[str],
+    seconds: float,
+    memory: str,
+    cpus: str | None,
+) -> Report:
     began, started = time.monotonic(), datetime.now(timezone.utc)
     attributes = _inspect(engine, reference)
-    sweep(engine)
-    said = attributes.get("Config", {}).get("Labels") or {}
+    config = attributes.get("Config") or {}
+    said = {str(key): visible(str(text))[:MOST_TEXT] for key, text in (config.get("Labels") or {}).items()}
     expect: dict[str, object] = dict(render.expectation(spec, lock)) if spec else {}
     # "none" and "cpu" are a label's words for what a running image does not have.
     labels = {
@@ -100,20 +108,30 @@ def image(
     }
     if spec or labels:
         expect["labels"] = labels
-    files = {"probe.pyz": probe.read_bytes(), "expect.json": json.dumps(expect).encode(), "go": b""}
-    requests_gpu, how = ([], "") if gpu == "off" else gpu_request(engine)
+    files = {"probe.pyz": probe.read_bytes(), "expect.json": json.dumps(expect).encode()}
+
+    def caged(asked: Sequence[str], devices: Sequence[DeviceRequest]) -> Answer:
+        nonce = secrets.token_hex(16)
+        answer = cage.run(
+            engine, reference, files, [_START, "sh", gpu, ",".join(asked), nonce], devices=devices, seconds=seconds,
+            memory=memory, cpus=cpus, declared=sorted(config.get("Volumes") or {}),
+        )  # fmt: skip
+        answer.nonce = nonce
+        return answer
 
     def run(asked: Sequence[str]) -> Answer:
         nonlocal requests_gpu
-        answer = _run(engine, reference, files, gpu, asked, requests_gpu, seconds, memory, cpus)
+        answer = caged(asked, requests_gpu)
         if answer.refused and requests_gpu and gpu == "auto":
             # The engine promises GPUs and cannot hand one over: the CPU's part can still be checked.
             requests_gpu = []
-            answer = _run(engine, reference, files, gpu, asked, requests_gpu, seconds, memory, cpus)
+            answer = caged(asked, requests_gpu)
         if answer.refused:
             raise EngineError(f"the engine cannot start {reference}", why=answer.refused, remedy=how or None)
         return answer
 
+    cage.sweep(engine)
+    requests_gpu, how = ([], "") if gpu == "off" else gpu_request(engine)
     answer, environment, checks = ask(run, names)
     return Report(
         row=spec.name if spec else None,  # an image that names a row is not that row's report
@@ -131,104 +149,15 @@ def image(
     )
 
 
-def sweep(engine: Engine) -> None:
-    """Remove what a check left behind whose process was ended, kill -9 say, before it could clean up."""
-    with closing(engine.client()) as client:
-        for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
-            if held.gone(str(container.labels.get(OWNER, ""))):
-                with suppress(docker.errors.NotFound):  # another call was faster
-                    container.remove(force=True, v=True)
-
-
 def _inspect(engine: Engine, reference: str) -> dict[str, Any]:
-    with closing(engine.client()) as client:
-        try:
+    try:
+        with closing(engine.client()) as client:
             return dict(client.images.get(reference).attrs)
-        except docker.errors.ImageNotFound as error:
-            raise EngineError(
-                f"no image {reference} in the engine", remedy=f"docker pull {reference}, or build it"
-            ) from error
-        except docker.errors.APIError as error:
-            raise EngineError(f"the engine refuses {reference!r}", why=str(error.explanation or error)) from error
-
-
-class Answer:
-    """What came out of a probe: of a container, or of a process of this machine. late: the time limit was reached."""
-
-    stdout = ""
-    stderr = ""
-    code: int | None = None
-    late = False
-    out_of_memory = False
-    refused: str | None = None
-
-
-def _run(
-    engine: Engine,
-    reference: str,
-    files: dict[str, bytes],
-    gpu: GpuMode,
-    names: Sequence[str],
-    devices: list[DeviceRequest],
-    seconds: float,
-    memory: str,
-    cpus: str | None = None,
-) -> Answer:
-    answer = Answer()
-    container = (
-        DockerContainer(reference, docker_client_kw={"environment": engine.env()})
-        .with_command([_START, "sh", gpu, ",".join(names)])
-        .with_tmpfs_mount("/tmp", "size=1g")
-        .with_kwargs(
-            entrypoint=["sh", "-c"],
-            network_mode="none",
-            read_only=True,
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            pids_limit=PIDS,
-            mem_limit=memory,
-            memswap_limit=memory,
-            cpuset_cpus=cpus,
-            init=False,
-            labels={OWNER: held.me()},
-            mounts=[Mount(HOME, None, type="volume")],
-            log_config=LogConfig(type="json-file", config={"max-size": OUTPUT, "max-file": "1"}),
-            device_requests=devices or None,
-        )
-    )
-    try:
-        container.start()
+    except docker.errors.ImageNotFound as error:
+        remedy = f"docker pull {reference}, or build it"
+        raise EngineError(f"no image {reference} in the engine", remedy=remedy) from error
     except docker.errors.APIError as error:
-        container.stop()
-        answer.refused = str(error.explanation or error)
-        return answer
-    try:
-        inside: Container = container.get_wrapped_container()
-        inside.put_archive(HOME, _tar(files))
-        try:
-            answer.code = int(inside.wait(timeout=seconds)["StatusCode"])
-        except (requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout):
-            answer.late = True
-            inside.kill()
-            inside.wait(timeout=30)
-        inside.reload()
-        answer.out_of_memory = bool(inside.attrs["State"].get("OOMKilled"))
-        answer.stdout = inside.logs(stdout=True, stderr=False).decode("utf-8", "replace")
-        answer.stderr = inside.logs(stdout=False, stderr=True).decode("utf-8", "replace")
-    finally:
-        container.stop()
-    return answer
-
-
-def _tar(files: dict[str, bytes]) -> bytes:
-    """A tar of files for everyone to read, in the order given: the last one is the sign to start."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), 0o644
-            tar.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
+        raise EngineError(f"the engine refuses {reference!r}", why=str(error.explanation or error)) from error
 
 
 def ask(
@@ -267,6 +196,8 @@ def judge(answer: Answer, names: Sequence[str]) -> tuple[dict[str, Any], tuple[C
         body = reports.parse(answer.stdout, "probe")
         if not isinstance(body, dict) or body.get("schema") != "torchpair.probe/1":
             raise TorchpairError("not an answer of the probe")
+        if answer.nonce is not None and body.get("nonce") != answer.nonce:
+            raise TorchpairError("not the answer to this question: it was made before")
         environment = body.get("environment")
         checks = reports.checks_from_json(body.get("checks"), "probe.checks")
     except TorchpairError as error:

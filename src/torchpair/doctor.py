@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from torchpair import check, present
+from torchpair.cage import Answer
 from torchpair.diagnose import Cause, Host
 from torchpair.errors import TorchpairError
 from torchpair.probe.pack import pack
@@ -60,7 +61,7 @@ def python(
         )
     began, started = time.monotonic(), datetime.now(timezone.utc)
 
-    def run(asked: Sequence[str]) -> check.Answer:
+    def run(asked: Sequence[str]) -> Answer:
         # Not resolved: a virtual environment is the link, not what it points to. -B: nothing is written there.
         argv = [os.path.abspath(path), "-B", str(probe), "--gpu", gpu, "--only", ",".join(asked)]  # noqa: PTH100
         return run_bounded(argv, max(1.0, seconds - (time.monotonic() - began)))
@@ -82,9 +83,9 @@ def python(
     )
 
 
-def run_bounded(argv: Sequence[str], seconds: float, most: int = MAX_BYTES) -> check.Answer:
+def run_bounded(argv: Sequence[str], seconds: float, most: int = MAX_BYTES) -> Answer:
     """Run a program with limits on time and on what is read of its output; what it started ends with it."""
-    answer = check.Answer()
+    answer = Answer()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)

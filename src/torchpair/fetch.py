@@ -21,6 +21,7 @@ from typing import Any
 from torchpair.errors import EXIT_BUILD_FAILED, TorchpairError, visible
 
 TRIES = 5
+WAITS = (1.0, 3.0)  # seconds between attempts at a small answer
 SECONDS = 60.0  # to connect, and between two bytes
 CHUNK = 1 << 18
 USER_AGENT = "torchpair"
@@ -78,9 +79,8 @@ def bring(
             _get(url, part, size, name or target.name, watch, stop, dict(headers or {}), context)
             break
         except (urllib.error.URLError, HTTPException, OSError) as error:
-            code = getattr(error, "code", 0)
-            if number + 1 == TRIES or (400 <= code < 500 and code not in (408, 416, 429)):
-                why = visible(str(getattr(error, "reason", None) or error))
+            if number + 1 == TRIES or not transient(error):
+                code, why = getattr(error, "code", 0), visible(str(getattr(error, "reason", None) or error))
                 raise FetchError(f"{host(url)}: {f'{code} ' if code else ''}{why}") from error
             (pause or time.sleep)(min(2.0**number, 20.0))
     found, there = digest(part), part.stat().st_size
@@ -134,6 +134,24 @@ def _get(
     if total is not None and done > total:
         part.unlink()
         raise OSError(f"it is {done} bytes long, and not {total}")
+
+
+def transient(error: Exception) -> bool:
+    """Whether what went wrong with a request may pass by itself. 416: a part is too long, and was removed."""
+    code = getattr(error, "code", 0)
+    return not 400 <= code < 500 or code in (408, 416, 429)
+
+
+def opened(request: urllib.request.Request | str, timeout: float) -> Any:
+    """urlopen for small answers, which are not gone on with; tried again in the same way. Raises what urlopen does."""
+    for wait in WAITS:
+        try:
+            return urllib.request.urlopen(request, timeout=timeout)
+        except (urllib.error.URLError, HTTPException, OSError) as error:
+            if not transient(error):
+                raise
+            time.sleep(wait)
+    return urllib.request.urlopen(request, timeout=timeout)
 
 
 def _range_start(answer: Any) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from torchpair.command import run
 from torchpair.engine import RUN, Say, apt_install
 from torchpair.errors import CommandError, EngineError
+from torchpair.fetch import opened
 from torchpair.suite import Suite
 
 LARGEST = 1 << 26  # bytes; an index of Ubuntu's main has 1.4 MB, its keyring package 20 kB
@@ -103,7 +104,7 @@ def _odd(suite: Suite, where: str, why: str) -> EngineError:
 
 def _get(address: str, suite: Suite) -> bytes:
     try:
-        with urllib.request.urlopen(address, timeout=30) as response:
+        with opened(address, 30) as response:
             body: bytes = response.read(LARGEST + 1)
     except (OSError, HTTPException, ValueError) as error:
         code = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else None

@@ -24,6 +24,7 @@ from torchpair.catalog import Catalog, Published
 from torchpair.command import found, run
 from torchpair.engine import Engine
 from torchpair.errors import EXIT_BUILD_FAILED, CommandError, TorchpairError
+from torchpair.fetch import opened
 from torchpair.registry import Registry
 from torchpair.truth import OPTIONAL
 
@@ -96,7 +97,7 @@ def catalog(where: str, say: Say = lambda line: None) -> Catalog:
         raise TorchpairError("only http and https are asked", where=shown, remedy="--catalog with a file or an address")
     try:
         request = urllib.request.Request(where, headers={"User-Agent": "torchpair", "Accept": "application/json"})
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        with opened(request, SECONDS) as answer:
             text = answer.read(catalogs.MAX_BYTES + 1)
             whole = int(answer.headers.get("Content-Length") or len(text))
     except urllib.error.HTTPError as error:

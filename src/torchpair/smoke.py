@@ -10,8 +10,8 @@ import docker.errors
 import requests.exceptions
 from docker.types import LogConfig
 
-from torchpair import check
 from torchpair import report as reports
+from torchpair.cage import PIDS
 from torchpair.engine import Engine
 from torchpair.errors import EXIT_INCONCLUSIVE, EngineError, TorchpairError, visible
 from torchpair.sovits.smoke import SCHEMA
@@ -64,7 +64,7 @@ def run(engine: Engine, reference: str, *, seconds: float = SECONDS, memory: str
         try:
             container = client.containers.run(
                 reference, ["smoke"], detach=True, network_mode="none", read_only=True, cap_drop=["ALL"],
-                security_opt=["no-new-privileges"], pids_limit=check.PIDS, mem_limit=memory, memswap_limit=memory,
+                security_opt=["no-new-privileges"], pids_limit=PIDS, mem_limit=memory, memswap_limit=memory,
                 tmpfs={"/tmp": "size=1g,mode=1777"}, log_config=LogConfig(type="json-file", config={"max-size": "8m"}),
             )  # fmt: skip
         except docker.errors.ImageNotFound as error:

@@ -6,13 +6,10 @@ torch and torchaudio once more.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,10 +19,11 @@ from typing import Any
 
 import yaml
 
-from torchpair import build, deploy, mirrors, sources, sovits
+from torchpair import build, deploy, fetch, mirrors, sources, sovits
 from torchpair.deploy import Flavour
 from torchpair.engine import Engine
 from torchpair.errors import BuildError, TorchpairError
+from torchpair.fetch import FetchError
 from torchpair.matrix import Mirror
 from torchpair.probe.pack import pack
 from torchpair.progress import Progress
@@ -168,14 +166,13 @@ def language_data(target: Path, given: Path | None, say: Say) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             say(f"fetching {told['url']}/{name}")
             try:
-                with urllib.request.urlopen(f"{told['url']}/{name}", timeout=60) as answer:
-                    place.write_bytes(answer.read())
-            except (urllib.error.URLError, OSError) as error:
+                fetch.bring(f"{told['url']}/{name}", place)
+            except (FetchError, OSError) as error:
                 raise BuildError(
                     f"NLTK's {name} cannot be fetched", why=str(error),
                     remedy=f"fetch it elsewhere from {told['url']}/{name}, then --nltk FOLDER",
                 ) from error  # fmt: skip
-        found = hashlib.sha256(place.read_bytes()).hexdigest()
+        found = fetch.digest(place)
         if found != sha256:
             raise BuildError(f"NLTK's {name} is not the one that was meant", why=f"sha256 is {found}\n    not {sha256}")
         with zipfile.ZipFile(place) as packed:

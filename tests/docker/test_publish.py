@@ -77,9 +77,8 @@ class Rows:
         return torchpair("publish", "-r", server.host, "--base", "local", *arguments, cwd=self.workspace.folder)
 
 
-@pytest.fixture
-def rows(engine: Engine, client: DockerClient, tmp_path: Path) -> Iterator[Rows]:
-    folder = tmp_path / "rows"
+def small_rows(folder: Path, client: DockerClient) -> Rows:
+    """Two rows in a new folder, their locks made up; no images yet."""
     folder.mkdir()
     (folder / "matrix.yaml").write_text(
         'images:\n  - {torch: "2.4.0", cuda: "12.1", python: "3.11", default: true}\n'
@@ -95,7 +94,12 @@ def rows(engine: Engine, client: DockerClient, tmp_path: Path) -> Iterator[Rows]
         path = locks.path_of(spec, workspace.locks)
         path.parent.mkdir(exist_ok=True)
         path.write_text(locks.text(name, Lock(locks.asked(spec), tuple(wheels))))
-    made = Rows(workspace, specs, client)
+    return Rows(workspace, specs, client)
+
+
+@pytest.fixture
+def rows(engine: Engine, client: DockerClient, tmp_path: Path) -> Iterator[Rows]:
+    made = small_rows(tmp_path / "rows", client)
     yield made
     for image_id in made.made:
         with suppress(docker.errors.ImageNotFound):

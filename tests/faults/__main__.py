@@ -7,10 +7,11 @@ import sys
 
 from torchpair import engine as engines
 
-from . import airgap, hostile, index, kills, machine
+from . import airgap, hostile, images, index, kills, machine, planted
 
 FAULTS = {
-    "hostile": hostile.run, "airgap": airgap.run, "index": index.run, "kills": kills.run, "machine": machine.run,
+    "hostile": hostile.run, "images": images.run, "secrets": planted.run, "airgap": airgap.run, "machine": machine.run,
+    "index": index.run, "kills": kills.run,
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ It hands on what the machine's own index has: pages by name, files as they are, 
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import os
@@ -23,11 +24,13 @@ from typing import Any
 
 import docker
 
+from tests.docker.engines import Second
 from torchpair import mirrors
 from torchpair.engine import Engine
 from torchpair.facts.pypi import index_url
 
 ROOT = Path(__file__).resolve().parents[2]
+NAME = "torch2.14.1-cu130-py313"
 ROW = '  - {torch: "2.14.1", cuda: "13.0", python: "3.13", default: true}\n'
 TAG = "torchpair:2.14.1-cu130-py313-debian13"
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -36,10 +39,12 @@ RATE, STALL, RUNS, LONGEST = 0.25, 3.0, 8, 900.0  # of requests; seconds; builds
 
 
 class Index:
-    """The server. rate: the share of requests that something is done to; 0 makes it an honest one."""
+    """The server. rate: the share of requests that something is done to; 0 makes it an honest one. login: what it asks
+    for, "user:password"."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.dice, self.rate = folder, random.Random(seed), 0.0
+    def __init__(self, folder: Path, seed: int, login: str | None = None) -> None:
+        self.folder, self.seed, self.rate, self.login = folder, seed, 0.0, login
+        self.dice = random.Random(seed)
         self.upstream = (mirrors.from_environment(mirrors.NONE).pypi or index_url()).rstrip("/")
         self.files: dict[str, str] = {}
         self.done: Counter[str] = Counter()
@@ -71,6 +76,13 @@ class Index:
 
     def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
         try:
+            if self.login and request.headers.get("Authorization") != f"Basic {basic(self.login)}":
+                self.done["refused"] += 1
+                request.send_response(401)
+                request.send_header("WWW-Authenticate", 'Basic realm="index"')
+                request.send_header("Content-Length", "0")
+                request.end_headers()
+                return
             if match := re.fullmatch(r"/simple/([a-z0-9-]+)/", request.path):
                 body, kind = self.page(match[1]), JSON
             elif match := re.fullmatch(r"/files/([0-9a-zA-Z._+-]+)", request.path):
@@ -138,8 +150,12 @@ class Index:
         self.server.server_close()
 
 
-def build(engine: Engine, folder: Path, index: Index) -> tuple[int, str]:
-    environment = {**os.environ, "DOCKER_HOST": engine.host, "UV_DEFAULT_INDEX": f"{index.url}/simple"}
+def basic(login: str) -> str:
+    return base64.b64encode(login.encode()).decode()
+
+
+def build(host: str, folder: Path, index: Index) -> tuple[int, str]:
+    environment = {**os.environ, "DOCKER_HOST": host, "UV_DEFAULT_INDEX": f"{index.url}/simple"}
     done = subprocess.run(
         [sys.executable, "-m", "torchpair.cli", "images"], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LONGEST, check=False,
@@ -147,53 +163,62 @@ def build(engine: Engine, folder: Path, index: Index) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def forget(client: docker.DockerClient, folder: Path) -> None:
+    """As in an engine that never built the row."""
+    if client.images.list(TAG):
+        client.images.remove(TAG, force=True)
+    shutil.rmtree(folder / "reports", ignore_errors=True)
+    client.api.prune_builds(all=True)
+
+
 def run(engine: Engine, runs: int = RUNS, seed: int | None = None) -> bool:
     """Builds of one row from nothing, each built as it must be or refused with the file named."""
     seed = random.randrange(10**6) if seed is None else seed
-    client = docker.DockerClient(base_url=engine.host, timeout=600)
-    wheels = {line.split("==")[0] for line in (ROOT / "locks/torch2.14.1-cu130-py313.txt").read_text().splitlines()[3:]}
-    problems, became = [], Counter[str]()
-
-    def forget() -> None:
-        if client.images.list(TAG):
-            client.images.remove(TAG, force=True)
-        shutil.rmtree(folder / "reports", ignore_errors=True)
-        client.api.prune_builds(all=True)
-
+    first = docker.DockerClient(base_url=engine.host, timeout=600)
     with tempfile.TemporaryDirectory(prefix="torchpair-index-") as name:
-        folder = Path(name)
-        (folder / "files").mkdir()
+        folder = Path(name) / "row"
+        folder.mkdir()
         (folder / "matrix.yaml").write_text(f"images:\n{ROW}")
         shutil.copytree(ROOT / "locks", folder / "locks")
-        index = Index(folder / "files", seed)
+        index = Index(Path(name), seed)
         try:
-            print(f"a broken index, seed {seed}; first an honest one", flush=True)
-            code, out = build(engine, folder, index)
-            assert code == 0, out[-3000:]
-            right = client.images.get(TAG).id
-            index.rate = RATE
-            for number in range(1, runs + 1):
-                forget()
-                before = index.done.copy()
-                code, out = build(engine, folder, index)
-                seen = {what: count for what, count in (index.done - before).items() if what != "well"}
-                if code == 0:
-                    what = "built"
-                    if client.images.get(TAG).id != right:
-                        problems.append(f"{number}: another image than the honest index gives")
-                else:
-                    what = "refused"
-                    if client.images.list(TAG):
-                        problems.append(f"{number}: refused, and there is an image")
-                    if not any(re.search(rf"\b{re.escape(wheel)}\b", out) for wheel in wheels | {"uv"}):
-                        problems.append(f"{number}: refused, and no file is named: {out[-600:]}")
-                became[what] += 1
-                reason = next((line for line in out.splitlines() if "failed:" in line), "")[:150]
-                print(f"build {number}: {what}; {dict(sorted(seen.items()))} {reason}", flush=True)
+            # In an engine of its own: what is forgotten between two builds is nobody else's.
+            with Second(first, Path(name) / "engine") as (host, client):
+                problems, became = _runs(host, client, folder, index, runs)
         finally:
             index.close()
-            forget()
     print(
         "\n".join(problems) or f"{runs} builds: {became['built']} right, {became['refused']} refused by name, 0 wrong"
     )
     return not problems
+
+
+def _runs(
+    host: str, client: docker.DockerClient, folder: Path, index: Index, runs: int
+) -> tuple[list[str], Counter[str]]:
+    problems, became = list[str](), Counter[str]()
+    wheels = {line.split("==")[0] for line in (folder / f"locks/{NAME}.txt").read_text().splitlines()[3:]}
+    print(f"a broken index, seed {index.seed}; first an honest one", flush=True)
+    code, out = build(host, folder, index)
+    assert code == 0, out[-3000:]
+    right = client.images.get(TAG).id
+    index.rate = RATE
+    for number in range(1, runs + 1):
+        forget(client, folder)
+        before = index.done.copy()
+        code, out = build(host, folder, index)
+        seen = {what: count for what, count in (index.done - before).items() if what != "well"}
+        if code == 0:
+            what = "built"
+            if client.images.get(TAG).id != right:
+                problems.append(f"{number}: another image than the honest index gives")
+        else:
+            what = "refused"
+            if client.images.list(TAG):
+                problems.append(f"{number}: refused, and there is an image")
+            if not any(re.search(rf"\b{re.escape(wheel)}\b", out) for wheel in wheels | {"uv"}):
+                problems.append(f"{number}: refused, and no file is named: {out[-600:]}")
+        became[what] += 1
+        reason = next((line for line in out.splitlines() if "failed:" in line), "")[:150]
+        print(f"build {number}: {what}; {dict(sorted(seen.items()))} {reason}", flush=True)
+    return problems, became

@@ -1,4 +1,7 @@
-"""kill -9 at random moments of a build and check of two rows; each next call goes on, and the end is the same."""
+"""kill -9 at random moments of a build and check of two rows; each next call goes on, and the end is the same.
+
+In a second engine, with an index of its own on 127.0.0.1: what is forgotten between two kills is nobody else's.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from pathlib import Path
 
 import docker
 
-from torchpair import check, held
+from tests.docker.engines import Second
+from torchpair import cage, held
 from torchpair.engine import Engine
 
-ROOT = Path(__file__).resolve().parents[2]
+from .index import ROOT, Index
+
 ROWS = (
     '  - {torch: "2.14.0", cuda: "13.0", python: "3.13", default: true}\n'
     '  - {torch: "2.14.1", cuda: "13.0", python: "3.13", default: true}\n'
@@ -46,9 +51,9 @@ def children(pid: int) -> list[int]:
 class Kills:
     """A folder with a matrix of its own, its images, and the score. seed: of the moments."""
 
-    def __init__(self, engine: Engine, folder: Path, seed: int) -> None:
-        self.engine, self.folder, self.random = engine, folder, random.Random(seed)
-        self.client = docker.DockerClient(base_url=engine.host, timeout=600)
+    def __init__(self, host: str, client: docker.DockerClient, index: Index, folder: Path, seed: int) -> None:
+        self.host, self.client, self.index = host, client, index
+        self.folder, self.random = folder, random.Random(seed)
         (folder / "matrix.yaml").write_text(f"images:\n{ROWS}")
         shutil.copytree(ROOT / "locks", folder / "locks")
         self.went_on = 0
@@ -57,7 +62,8 @@ class Kills:
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "torchpair.cli", "images"], cwd=self.folder, text=True,
-            env={**os.environ, "DOCKER_HOST": self.engine.host}, stdin=subprocess.DEVNULL,
+            env={**os.environ, "DOCKER_HOST": self.host, "UV_DEFAULT_INDEX": f"{self.index.url}/simple"},
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -129,30 +135,37 @@ class Kills:
 
     def left_running(self) -> list[str]:
         """Containers of checks whose process is gone."""
-        found = self.client.containers.list(all=True, filters={"label": check.OWNER}, ignore_removed=True)
-        return [one.name for one in found if held.gone(str(one.labels[check.OWNER]))]
+        found = self.client.containers.list(all=True, filters={"label": cage.OWNER}, ignore_removed=True)
+        return [one.name for one in found if held.gone(str(one.labels[cage.OWNER]))]
 
 
 def run(engine: Engine, count: int = KILLS, seed: int | None = None) -> bool:
     """All of it, with a line for each kill; whether everything was as it must be."""
     seed = random.randrange(10**6) if seed is None else seed
+    first = docker.DockerClient(base_url=engine.host, timeout=600)
     with tempfile.TemporaryDirectory(prefix="torchpair-kills-") as name:
-        kills = Kills(engine, Path(name), seed)
-        print(f"{count} kills, seed {seed}; first an undisturbed run", flush=True)
-        undisturbed = kills.whole()
-        kills.forget()
-        for number in range(1, count + 1):
-            kills.kill(number)
-        after = kills.whole()
-        for row, layers in undisturbed.items():
-            alike = sum(one == other for one, other in zip(layers, after[row], strict=False))
-            print(f"{row}: {alike} of {len(layers)} layers of one digest with the undisturbed run's", flush=True)
-            if after[row] != layers:
-                kills.problems.append(f"{row}: the end is {after[row]}, undisturbed {layers}")
-        kills.problems += [f"{name} still runs" for name in kills.left_running()]
-        kills.forget()
-    print(
-        "\n".join(kills.problems)
-        or f"{count} kills, {kills.went_on} calls that went on; the end is the same, by digest"
-    )
+        folder = Path(name) / "rows"
+        folder.mkdir()
+        index = Index(Path(name), seed)  # an honest one
+        try:
+            with Second(first, Path(name) / "engine") as (host, client):
+                kills = Kills(host, client, index, folder, seed)
+                print(f"{count} kills, seed {seed}; first an undisturbed run", flush=True)
+                undisturbed = kills.whole()
+                kills.forget()
+                for number in range(1, count + 1):
+                    kills.kill(number)
+                after = kills.whole()
+                for row, layers in undisturbed.items():
+                    alike = sum(one == other for one, other in zip(layers, after[row], strict=False))
+                    print(
+                        f"{row}: {alike} of {len(layers)} layers of one digest with the undisturbed run's", flush=True
+                    )
+                    if after[row] != layers:
+                        kills.problems.append(f"{row}: the end is {after[row]}, undisturbed {layers}")
+                kills.problems += [f"{name} still runs" for name in kills.left_running()]
+        finally:
+            index.close()
+    well = f"{count} kills, {kills.went_on} calls that went on; the end is the same, by digest"
+    print("\n".join(kills.problems) or well)
     return not kills.problems

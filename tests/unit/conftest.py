@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from torchpair import facts as facts_data
-from torchpair import matrix
+from torchpair import fetch, matrix
 from torchpair.facts import Facts
 from torchpair.matrix import Row
 from torchpair.resolve import Spec, resolve
@@ -27,6 +27,12 @@ def engine_of_this_machine() -> Iterator[None]:
     os.environ.pop("DOCKER_HOST", None)
     if before is not None:
         os.environ["DOCKER_HOST"] = before
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may pass is tried again at once; test_sources.py looks at the waits."""
+    monkeypatch.setattr(fetch, "WAITS", (0.0, 0.0))
 
 
 @pytest.fixture(scope="session")

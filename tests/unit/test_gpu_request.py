@@ -6,13 +6,14 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from torchpair import check
+from torchpair import cage, check
 from torchpair.engine import Engine
 from torchpair.errors import EngineError
 
@@ -23,10 +24,13 @@ PLAIN: dict[str, Any] = {"Runtimes": {"runc": {}}}
 
 
 class FakeEngine(BaseHTTPRequestHandler):
-    """Knows one image, and refuses every container after writing down what was asked."""
+    """Knows one image, and refuses every container that would run, after writing down what was asked."""
 
     info: ClassVar[dict[str, Any]] = PLAIN
+    declared: ClassVar[dict[str, Any]] = {}
     created: ClassVar[list[dict[str, Any]]] = []
+    handed_in: ClassVar[list[dict[str, Any]]] = []
+    removed: ClassVar[list[str]] = []
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -46,24 +50,45 @@ class FakeEngine(BaseHTTPRequestHandler):
         elif path == "/info":
             self._answer(200, self.info)
         elif path.startswith("/images/"):
-            self._answer(200, {"Id": "sha256:0", "Size": 1, "Config": {"Labels": {}}})
+            self._answer(200, {"Id": "sha256:0", "Size": 1, "Config": {"Labels": {}, "Volumes": self.declared}})
         elif path.startswith("/containers/json"):
             self._answer(200, [])  # none that a check before left behind
+        elif path == "/containers/holder/json":
+            self._answer(200, {"Id": "holder"})
+        elif path.startswith("/volumes?"):
+            self._answer(200, {"Volumes": None})
         else:
             self._answer(404, {"message": "no such page"})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if "/containers/create" in self.path:
-            self.created.append(json.loads(body))
-            self._answer(500, {"message": "could not select device driver"})
+            asked = json.loads(body)
+            if asked["HostConfig"].get("ReadonlyRootfs"):
+                self.created.append(asked)
+                self._answer(500, {"message": "could not select device driver"})
+            else:
+                self.handed_in.append(asked)
+                self._answer(201, {"Id": "holder", "Warnings": []})
+        elif self.path.endswith("/volumes/create"):
+            self._answer(201, {"Name": "files"})
         else:
             self._answer(404, {"message": "no such page"})
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._answer(200, {})
+
+    def do_DELETE(self) -> None:
+        self.removed.append(re.sub(r"^/v[\d.]+|\?.*", "", self.path))
+        self.send_response(204)
+        self.end_headers()
 
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    FakeEngine.created.clear()
+    for kept in (FakeEngine.created, FakeEngine.handed_in, FakeEngine.removed, FakeEngine.declared):
+        kept.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeEngine)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Engine(f"tcp://127.0.0.1:{server.server_port}", "26.1.5", None, ("docker", "buildx"))
@@ -111,6 +136,39 @@ def test_the_cage_is_in_the_request(engine: Engine, tmp_path: Path) -> None:
     assert config["ReadonlyRootfs"] is True
     assert config["CapDrop"] == ["ALL"]
     assert config["SecurityOpt"] == ["no-new-privileges"]
-    assert config["PidsLimit"] == check.PIDS
+    assert config["PidsLimit"] == cage.PIDS
     assert config["Memory"] == config["MemorySwap"] == 8 * 2**30
-    assert config["LogConfig"]["Config"]["max-size"] == check.OUTPUT
+    assert config["LogConfig"]["Config"]["max-size"] == cage.OUTPUT
+    assert config["Ulimits"] == [{"Name": "core", "Soft": 0, "Hard": 0}]
+    assert FakeEngine.created[0]["Healthcheck"]["Test"] == ["NONE"]
+    (files,) = config["Mounts"]
+    assert (files["Target"], files["Source"], files["ReadOnly"]) == (cage.HOME, "files", True)
+
+
+def test_nothing_that_the_image_declares_is_writable(engine: Engine, tmp_path: Path) -> None:
+    FakeEngine.declared |= {"/data": {}, cage.HOME: {}}
+    (config,) = asked(engine, PLAIN, "auto", tmp_path)
+    assert {mount["Target"]: mount["ReadOnly"] for mount in config["Mounts"]} == {cage.HOME: True, "/data": True}
+    (holder,) = FakeEngine.handed_in
+    assert holder["HostConfig"]["Tmpfs"] == {"/data": ""}, "what is only filled copies nothing out of the image"
+
+
+def test_more_volumes_than_any_image_has_are_refused(engine: Engine, tmp_path: Path) -> None:
+    FakeEngine.declared |= {f"/{number}": {} for number in range(cage.MOST_VOLUMES + 1)}
+    probe = tmp_path / "probe.pyz"
+    probe.write_bytes(b"")
+    with pytest.raises(EngineError, match="cannot start") as refused:
+        check.image(engine, "example/image:1", probe=probe, probe_sha256="0")
+    assert "declares 51 volumes" in str(refused.value) and not FakeEngine.handed_in
+
+
+def test_what_was_made_for_a_container_that_cannot_start_is_removed(engine: Engine, tmp_path: Path) -> None:
+    asked(engine, PLAIN, "auto", tmp_path)
+    assert FakeEngine.removed == ["/containers/holder", "/volumes/files"]
+
+
+def test_an_engine_that_goes_away_is_an_error_of_the_engine(engine: Engine, tmp_path: Path) -> None:
+    probe = tmp_path / "probe.pyz"
+    probe.write_bytes(b"")
+    with pytest.raises(EngineError, match="the engine does not answer while it checks"):
+        check.image(replace(engine, host="tcp://127.0.0.1:9"), "example/image:1", probe=probe, probe_sha256="0")

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from torchpair.command import run
 from torchpair.errors import TorchpairError
+from torchpair.fetch import opened
 
 MAX_PAGE = 16_000_000  # the page of torch had 365 kB in 2026; one of ten thousand wheels stays below 8 MB
 MAX_MEMBER = 1_000_000
@@ -79,7 +80,7 @@ def fetch(url: str, span: tuple[int, int] | None = None) -> bytes:
         start, limit = span
         request.add_header("Range", f"bytes={start}" if start < 0 else f"bytes={start}-{start + limit - 1}")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        with opened(request, TIMEOUT_SECONDS) as answer:
             if span and answer.status != 206:
                 raise PypiError("the index does not serve parts of files", where=shown, remedy="use another mirror")
             return _body(answer, limit, shown)

@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gpu", choices=("auto", "require", "off"), default="auto", help="default: auto")
     parser.add_argument("--expect", metavar="FILE", help="JSON: the versions, locks and labels to compare with")
+    parser.add_argument("--nonce", metavar="TEXT", help="repeated in the answer: whose question it answers")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--profile", metavar="|".join([*PROFILES, "FILE"]), help="a set of checks, or a file that lists some"
@@ -76,5 +77,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     faulthandler.enable(2)
     warnings.simplefilter("ignore")
     document = run(checks, Context(options.gpu, expectation))
+    if options.nonce is not None:
+        document["nonce"] = options.nonce
     _write(answer, document)
     return exit_code(document)
