@@ -130,6 +130,7 @@ def page(entries: Sequence[Entry], found: Mapping[str, Report], folder: str) -> 
         probes = Counter(report.probe for report in said)
         told = ", ".join(f"`{probe[:12]}` ({present.count(n, 'row')})" for probe, n in probes.items())
         lines += ["## How it was looked at", "", f"Probes, by the beginning of their sha256: {told}.", ""]
+        lines += ["Sizes are of what lies unpacked in the engine; an image is named by the beginning of its id.", ""]
     return "\n".join(lines)
 
 
