@@ -110,6 +110,8 @@ def _image(
         expect["labels"] = labels
     files = {"probe.pyz": probe.read_bytes(), "expect.json": json.dumps(expect).encode()}
 
+    requests_gpu, how = ([], "") if gpu == "off" else gpu_request(engine)
+
     def caged(asked: Sequence[str], devices: Sequence[DeviceRequest]) -> Answer:
         nonce = secrets.token_hex(16)
         answer = cage.run(
@@ -131,7 +133,6 @@ def _image(
         return answer
 
     cage.sweep(engine)
-    requests_gpu, how = ([], "") if gpu == "off" else gpu_request(engine)
     answer, environment, checks = ask(run, names)
     return Report(
         row=spec.name if spec else None,  # an image that names a row is not that row's report
