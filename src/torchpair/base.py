@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import docker.errors
 from docker.auth import INDEX_NAME, INDEX_URL, resolve_repository_name
 
-from torchpair import keyring
+from torchpair import keyring, mirrors
 from torchpair.command import run
 from torchpair.engine import (
     STATE,
@@ -115,7 +115,7 @@ def ensure_local(engine: Engine, distro: str, say: Say, apt: str | None = None) 
             _remove(work)  # what a killed caller left
             where = _where(suite.archive, release, apt)
             own = suite.archive.id == release["ID"]
-            origin = "this machine's apt mirror" if own else _plain(where.main)
+            origin = "this machine's apt mirror" if own else mirrors.plain(where.main)
             what = f"{suite.archive.name}'s {suite.codename}"
             say(f"Making {reference}: debootstrap of {what} from {origin}, about a minute.")
             kept = dated(run(["apt-config", "dump"])) if own else []
@@ -138,7 +138,7 @@ def sources_list(suite: Suite, where: Mirror) -> str:
     if where.security:
         lines.append((where.security, f"{suite.codename}-security"))
     signed, components = f"signed-by={suite.archive.keyring}", suite.archive.components
-    return "".join(f"deb [{signed}] {_plain(address)} {name} {components}\n" for address, name in lines)
+    return "".join(f"deb [{signed}] {mirrors.plain(address)} {name} {components}\n" for address, name in lines)
 
 
 def dated(apt_config: str) -> list[str]:
@@ -180,11 +180,6 @@ def labels(reference: str, suite: str, stamp: int) -> dict[str, str]:
     }
 
 
-def _plain(address: str) -> str:
-    """A mirror's address without its password, which is the machine's, and no image's."""
-    return re.sub(r"//[^/@]*@", "//", address)
-
-
 def _where(archive: Archive, release: dict[str, str], apt: str | None) -> Mirror:
     """Where an archive is served from: to this machine's own distribution by its apt, to another by `apt` if given."""
     if archive.id == release["ID"]:
@@ -218,8 +213,12 @@ def _bootstrap(root: Path, suite: Suite, where: Mirror, settings: Sequence[str],
         argv.append(f"--extra-suites={','.join(more)}")
     remedy = f"check that the mirror has {suite.archive.name}'s suite {first}"
     try:
-        with keyring.trusted(suite, where.main, say) as keys:
-            run([*argv, f"--keyring={keys}", first, str(root), where.main, suite.script], remedy=remedy, timeout=1800)
+        with keyring.trusted(suite, where.main, say) as keys, tempfile.TemporaryDirectory() as home:
+            argv += [f"--keyring={keys}", first, str(root), mirrors.plain(where.main), suite.script]
+            if login := mirrors.netrc([where.main]):  # wget reads it; among the arguments everyone could
+                (Path(home) / ".netrc").write_text(login)
+                (Path(home) / ".netrc").chmod(0o600)
+            run(argv, env={**os.environ, **({"HOME": home} if login else {})}, remedy=remedy, timeout=1800)
     except CommandError as error:
         log = root / "debootstrap/debootstrap.log"  # goes with the root, so its end goes into the message
         if log.exists():

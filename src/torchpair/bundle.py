@@ -21,7 +21,6 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from torchpair import lock as locks
 from torchpair.errors import LockError, TorchpairError
 from torchpair.fetch import digest
 from torchpair.matrix import Mirror
+from torchpair.parallel import each
 from torchpair.report import parse
 from torchpair.resolve import Spec
 
@@ -147,8 +147,7 @@ def _compare(folder: Path, sums: Mapping[str, str]) -> None:
             return f"{path} cannot be read: {error.strerror}"
         return None if found == sums[path] else f"{path} was changed: sha256 {found[:12]}, not {sums[path][:12]}"
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 2)) as pool:
-        wrong = [said for said in pool.map(look, sums) if said]
+    wrong = [said for said in each(look, sums, min(8, os.cpu_count() or 2)) if said]
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise BundleError(

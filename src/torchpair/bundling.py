@@ -9,9 +9,9 @@ import ssl
 import sys
 import tarfile
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,6 +28,7 @@ from torchpair.errors import CommandError, EngineError, LockError
 from torchpair.lock import Lock
 from torchpair.materials import NOTHING
 from torchpair.matrix import Mirror
+from torchpair.parallel import each
 from torchpair.progress import Progress
 from torchpair.report import write_whole
 from torchpair.resolve import Spec
@@ -123,7 +124,7 @@ def _wheels(
         for wheel, url in wheels.addresses(lock, python, arch, workspace.mirror):
             places[downloads / wheels.place(wheel)] = wheel, url
     context = ssl.create_default_context(cafile=build.ca_bundle())
-    headers = _login(workspace.mirror)
+    headers, stop = _login(workspace.mirror), threading.Event()
 
     def one(item: tuple[Path, tuple[locks.Locked, str]]) -> None:
         target, (wheel, url) = item
@@ -132,8 +133,8 @@ def _wheels(
         target.unlink(missing_ok=True)
         ours = urlsplit(url).hostname == urlsplit(workspace.mirror.pypi or "").hostname
         try:
-            fetch.bring(url, target, size=wheel.size, sha256=wheel.sha256, headers=headers if ours else None,
-                        context=context)  # fmt: skip
+            login = headers if ours else None
+            fetch.bring(url, target, size=wheel.size, sha256=wheel.sha256, headers=login, context=context, stop=stop)
         except fetch.FetchError as error:
             raise BundleError(
                 f"{wheel.file} cannot be had", why=error.what, remedy="the same command goes on where it stopped"
@@ -142,8 +143,7 @@ def _wheels(
             shown.say(f"{wheel.file}: {present.size(wheel.size)}")
 
     shown.say(f"Wheels: {len(places)}, {present.size(sum(wheel.size or 0 for wheel, _ in places.values()))}.")
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(one, places.items()))
+    each(one, places.items(), 4, stop)
     pages: dict[str, list[locks.Locked]] = {}
     for wheel, _ in places.values():
         if wheel.url is None:
@@ -263,9 +263,8 @@ def _sums(folder: Path, kept: Iterable[Path]) -> str:
             if not path.is_dir() and path not in wanted:
                 path.unlink()
     names = sorted(wanted)
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        digests = pool.map(fetch.digest, names)
-        lines = [f"{one}  {path.relative_to(folder)}\n" for path, one in zip(names, digests, strict=True)]
+    digests = each(fetch.digest, names, 4)
+    lines = [f"{one}  {path.relative_to(folder)}\n" for path, one in zip(names, digests, strict=True)]
     write_whole(folder / bundle.SUMS, "".join(lines))
     bundle.read(folder)  # what was written is what is read
     return fetch.digest(folder / bundle.SUMS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
@@ -41,15 +42,20 @@ def logins(mirror: Mirror) -> str:
     Only the environment names addresses with a login: the matrix may not (matrix.URL). As an argument of a build it
     would be in the list of processes, in the log and in BuildKit's records. Raises TorchpairError.
     """
+    return netrc((mirror.pypi, mirror.pytorch, mirror.python))
+
+
+def netrc(addresses: Iterable[str | None]) -> str:
+    """The logins of some addresses as a netrc file; "" for none. Raises TorchpairError for what it cannot hold."""
     lines = []
-    for address in (mirror.pypi, mirror.pytorch, mirror.python):
+    for address in addresses:
         parts = urlsplit(address or "")
         if not parts.username:
             continue
         words = [parts.hostname or "", unquote(parts.username), unquote(parts.password or "")]
         if any(re.search(r"[\s\"'\\]", word) for word in words):
             raise TorchpairError(
-                "the login of an index cannot be handed to a build", where=plain(address or ""),
+                "this login cannot be handed on as a netrc file", where=plain(address or ""),
                 why="it has a space, a quote or a backslash in it",
             )  # fmt: skip
         lines.append("machine {} login {} password {}\n".format(*words))

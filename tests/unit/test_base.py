@@ -335,6 +335,30 @@ def test_debootstrap_is_told_to_check_and_takes_ubuntus_updates(
     assert ubuntu == [*always, *more, str(tmp_path / "ubuntu22.04"), address, "gutsy"]
 
 
+def test_the_login_of_the_machines_mirror_is_no_argument_and_not_in_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[list[str], str, int]] = []
+
+    def run(argv: list[str], env: dict[str, str], **_: object) -> str:
+        login = Path(env["HOME"]) / ".netrc"
+        seen.append((argv, login.read_text(), login.stat().st_mode & 0o777))
+        root = Path(argv[-3])
+        for folder in ("var/lib/apt/lists", "etc/apt/apt.conf.d"):
+            (root / folder).mkdir(parents=True)
+        (root / "var/lib/apt/lists/x_Release").write_text("Date: Thu, 21 Apr 2022 17:16:08 UTC\n")
+        return ""
+
+    monkeypatch.setattr(base, "run", run)
+    monkeypatch.setattr(base.shutil, "which", lambda name: name)
+    monkeypatch.setattr(base.keyring, "trusted", lambda suite, where, say: nullcontext(suite.archive.keyring))
+    base._bootstrap(tmp_path / "root", TRIXIE, Mirror("http://me:secret@mirror.example/debian"), [], print)
+    ((argv, login, mode),) = seen
+    assert argv[-2] == "http://mirror.example/debian" and "secret" not in " ".join(argv)
+    assert (login, mode) == ("machine mirror.example login me password secret\n", 0o600)
+    assert "secret" not in (tmp_path / "root/etc/apt/sources.list").read_text()
+
+
 def test_the_suites_are_those_of_the_facts(facts: Facts) -> None:
     for suite in SUITES.values():
         distro = facts.distros[suite.distro]
