@@ -73,16 +73,16 @@ def make(workspace: Workspace, names: Sequence[str], folder: Path, base: str, sh
     sizes = {wheel.sha256: wheel.size or 0 for lock in everything for wheel in lock.wheels}
     prepare(folder, sum(sizes.values()) + OTHERS)
     kept = _wheels(specs, given, workspace, downloads, shown)
-    kept |= debs.fetch(engine, specs, mirror, downloads / "apt", workspace.reports / "logs" / "bundle.log", shown)
-    for spec in specs:
-        if spec.python_from == "uv":
-            kept.add(_python(spec, downloads, mirror, shown))
-    images = {}
+    images = {}  # before the packages: what a mirror's registry has gets its own name here
     wanted = (image for spec in specs for image in (spec.image, spec.tools, spec.toolkit_image) if image)
     for reference in dict.fromkeys(wanted):
         images[reference] = file = f"images/{reference.translate(str.maketrans('/:@', '___'))}.tar"
         _image(engine, reference, mirror, folder / file, shown)
         kept.add(folder / file)
+    kept |= debs.fetch(engine, specs, mirror, downloads / "apt", workspace.reports / "logs" / "bundle.log", shown)
+    for spec in specs:
+        if spec.python_from == "uv":
+            kept.add(_python(spec, downloads, mirror, shown))
     sources = []
     for spec in specs:
         inputs = materials.inputs(workspace, spec, NOTHING, shown.say)
