@@ -12,6 +12,7 @@ ROWS ?=
 MIRROR ?=
 BUNDLE ?=
 OFFLINE ?=
+FAULTS ?=
 export BASE GPU MIRROR BUNDLE OFFLINE
 
 # Without a network pip has what a bundle has, and asks nobody.

@@ -77,17 +77,62 @@ def _terminated(number: int, frame: object) -> None:
     raise click.Abort
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)
+# In the order in which one needs them; alphabetical they teach nothing.
+SECTIONS = {
+    "Ask, before anything is built": ("rows", "explain", "solve", "facts"),
+    "Build and prove": (
+        "images",
+        "build",
+        "preflight",
+        "wheel",
+        "lock",
+        "render",
+        "plan",
+        "layers",
+        "bundle",
+        "proven",
+        "clean",
+        "engine",
+    ),
+    "Look at any image, or at any Python": ("check", "doctor"),
+    "Publish and pull": ("publish", "catalog", "choose", "pull", "page"),
+    "GPT-SoVITS": ("deploy", "models"),
+    "Shell": ("completion",),
+}
+
+
+class Sections(click.Group):
+    """A group whose help lists its commands by what they are for."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        placed = {name for names in SECTIONS.values() for name in names}
+        more = {"More": tuple(name for name in self.commands if name not in placed)}
+        for title, names in {**SECTIONS, **more}.items():
+            found = [(name, self.commands[name].get_short_help_str(formatter.width)) for name in names]
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl(found)
+
+
+@click.group(
+    cls=Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG
+)
 @click.version_option(__version__, prog_name="torchpair")
 def cli() -> None:
-    """Docker images in which torch and torchaudio are a proven pair."""
+    """Docker images in which torch and torchaudio are a proven pair.
+
+    \b
+    torchpair rows                              what would be built
+    torchpair images                            build and prove the default rows of matrix.yaml
+    torchpair doctor --python .venv/bin/python  why do torch and torchaudio not work here?
+    """
 
 
 def _say(line: str) -> None:
     click.echo(line)
 
 
-@cli.command()
+@cli.command(short_help="Write dockerfiles/ and docker-bake.json.")
 @matrix_option
 @click.option(
     "--check",
@@ -96,7 +141,10 @@ def _say(line: str) -> None:
     help="Change nothing; show a diff and end with 2 when a file is not up to date.",
 )
 def render(file: Path, only_check: bool) -> None:
-    """Write dockerfiles/ and docker-bake.json from the matrix and its locks."""
+    """Write dockerfiles/ and docker-bake.json from the matrix and its locks. Asks nobody.
+
+    Both belong into version control; --check is for a CI.
+    """
     workspace = workspace_of(file)
     if only_check:
         diffs = workspace.drift()
@@ -109,7 +157,7 @@ def render(file: Path, only_check: bool) -> None:
     click.echo("\n".join(f"wrote {name}" for name in changed) or "Every rendered file was up to date.")
 
 
-@cli.command()
+@cli.command(short_help="Settle exact versions with sha256: locks/ROW.txt.")
 @click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @matrix_option
 @click.option(
@@ -122,7 +170,13 @@ def render(file: Path, only_check: bool) -> None:
 @click.option("--tools", is_flag=True, help="Also the lock of what the build stages install.")
 @mirror_option
 def lock(names: tuple[str, ...], file: Path, only_check: bool, upgrade: bool, tools: bool, mirror: str | None) -> None:
-    """Settle exact versions with sha256 in locks/<row>.txt (uv resolves), for the rows named or for all."""
+    """Settle exact versions with sha256 in locks/<row>.txt (uv resolves), for the rows named or for all.
+
+    A lock is in pip's own format. Versions of an older lock stay where they fit.
+
+    \b
+    torchpair lock torch2.8.0-cu128-py311 --upgrade
+    """
     workspace = workspace_of(file, mirror)
     wanted = {row.name for row in workspace.choose(names, everything=True)}
     specs = {spec.name: spec for spec in workspace.everywhere() if spec.name in wanted}
@@ -151,7 +205,7 @@ def engine() -> None:
     """The Docker engine that images are built with."""
 
 
-@engine.command()
+@engine.command(short_help="Find a Docker engine, or start one where that can be.")
 def start() -> None:
     """Find a Docker engine, or start one where that is possible (root, on Debian or Ubuntu)."""
     from torchpair import engine as engines
@@ -160,7 +214,7 @@ def start() -> None:
     click.echo(f"Docker {found.version} answers on {found.host}.")
 
 
-@engine.command()
+@engine.command(short_help="Stop the engine that torchpair started.")
 def stop() -> None:
     """Stop the engine that torchpair started; any other is left alone."""
     from torchpair import engine as engines
@@ -169,7 +223,7 @@ def stop() -> None:
         click.echo("No engine that torchpair started is running.")
 
 
-@cli.command()
+@cli.command(short_help="Write the plan for a build elsewhere.")
 @click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @matrix_option
 @click.option(
@@ -182,7 +236,12 @@ def stop() -> None:
     help="github: at most so many jobs; more rows than that are divided into shards.",
 )  # fmt: skip
 def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: int) -> None:
-    """Write the plan for a build elsewhere: with plain `docker buildx bake`, or by jobs of GitHub Actions."""
+    """Write the plan for a build elsewhere: with plain `docker buildx bake`, or by jobs of GitHub Actions.
+
+    \b
+    torchpair plan && docker buildx bake --file docker-bake.json default
+    torchpair plan --format github --all
+    """
     workspace = workspace_of(file)
     if form == "github":
         from torchpair.factory import github

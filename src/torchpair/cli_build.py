@@ -47,7 +47,7 @@ def _part(shard: str | None) -> tuple[int, int] | None:
     return parse(shard) if shard else None
 
 
-@click.command()
+@click.command(short_help="Build and prove the default rows, or those named.")
 @click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @matrix_option
 @base_option
@@ -83,7 +83,11 @@ def images(
     """Build and prove images: the default rows, or those named.
 
     Finds or starts a Docker engine, picks a base, settles versions, renders, builds, checks, and ends with a table
-    and a report for every image below reports/.
+    and a report for every image below reports/. What was built and proven before stands.
+
+    \b
+    torchpair images --all --base local
+    torchpair images torch2.8.0-cu128-py311 --mirror cn
     """
     from torchpair.console import console
     from torchpair.factory import make
@@ -104,7 +108,7 @@ def images(
     )
 
 
-@click.command()
+@click.command(short_help="Build and prove one row, from a source of your choice.")
 @click.argument("name", metavar="ROW", required=False, shell_complete=row_names)
 @matrix_option
 @base_option
@@ -121,6 +125,10 @@ def build(
 
     With --shard and no ROW: the rows of the whole matrix that fall into that part.
     SOURCE is written as pip does: git+https://host/audio.git@v2.6.0, audio.tar.gz#sha256=..., or a folder.
+
+    \b
+    torchpair build ROW --source ../audio
+    torchpair build --shard 2/8
     """
     if (name is None) == (shard is None):
         raise click.UsageError("name a ROW, or a --shard of all rows", click.get_current_context())
@@ -136,7 +144,7 @@ def build(
     )  # fmt: skip
 
 
-@click.command()
+@click.command(short_help="Compile what a row compiles; the wheel into a folder.")
 @click.argument("name", metavar="ROW", shell_complete=row_names)
 @click.option("--output", "-o", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder.")
 @matrix_option
@@ -147,7 +155,11 @@ def wheel(
     name: str, output: Path, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
     max_jobs: int | None, nice: bool,
 ) -> None:  # fmt: skip
-    """Compile what a row compiles, and put the wheel into a folder; to be installed beside the same torch elsewhere."""
+    """Compile what a row compiles, and put the wheel into a folder; to be installed beside the same torch elsewhere.
+
+    \b
+    torchpair wheel ROW --output wheels/
+    """
     from torchpair.console import console
     from torchpair.factory import wheel as make_wheel
 
@@ -156,7 +168,7 @@ def wheel(
     click.echo("\n".join(str(path) for path in made))
 
 
-@click.command()
+@click.command(short_help="Look whether a row can be compiled.")
 @click.argument("name", metavar="ROW", shell_complete=row_names)
 @matrix_option
 @base_option
@@ -166,7 +178,10 @@ def preflight(
     name: str, file: Path, base: str, mirror: str | None, source: str | None, torch_source: str | None,
     max_jobs: int | None, nice: bool,
 ) -> None:  # fmt: skip
-    """Look whether a row can be compiled: source, torch in place, compiler, nvcc; of torch itself, CMake's summary."""
+    """Look whether a row can be compiled: source, torch in place, compiler, nvcc; of torch itself, CMake's summary.
+
+    Compiles nothing. Of torch itself it takes minutes.
+    """
     from torchpair.console import console
     from torchpair.factory import preflight as look
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import click
 
 from torchpair import cli_deploy
 from torchpair.cli_completion import check_names, profile_names, row_names
-from torchpair.cli_options import base_option, gpu_option, json_flag, matrix_option, workspace_of
+from torchpair.cli_options import answering, base_option, gpu_option, json_flag, matrix_option, workspace_of
 from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
 
 
-@click.command()
+@click.command(short_help="Run the health check in an image.")
 @click.argument("target", metavar="IMAGE|ROW", shell_complete=row_names)
 @matrix_option
 @base_option
@@ -56,11 +55,14 @@ def check(
 
     The image runs caged: no network, no capabilities, a read-only root, limits on memory, processes and time. The
     report is kept in reports/ unless --only, --quick or a FILE left checks of the profile core out.
+
+    \b
+    torchpair check torch2.8.0-cu128-py311
+    torchpair check pytorch/pytorch:latest --only pair,io
     """
     if smoke:
         sys.exit(cli_deploy.smoke(target, as_json, timeout, memory))
     from torchpair import check as checks
-    from torchpair import engine as engines
     from torchpair import present
     from torchpair import report as reports
     from torchpair.console import console
@@ -72,10 +74,7 @@ def check(
     except select.SelectionError as error:
         raise click.UsageError(str(error), click.get_current_context()) from error
     try:
-        engine = engines.find()
-        if engine is None:
-            raise EngineError("no Docker engine answers", remedy="torchpair engine start")
-        os.environ["DOCKER_HOST"] = engine.host
+        engine = answering()
         workspace = workspace_of(file)
         spec = spec_of(workspace, target, base, engine)
         probe, digest = workspace.probe()
@@ -98,7 +97,7 @@ def check(
     sys.exit({"healthy": EXIT_OK, "unhealthy": EXIT_UNHEALTHY}.get(report.verdict, EXIT_INCONCLUSIVE))
 
 
-@click.command()
+@click.command(short_help="Show what an image weighs, and what two images share.")
 @click.argument("target", metavar="IMAGE|ROW", shell_complete=row_names)
 @matrix_option
 @base_option
@@ -116,15 +115,15 @@ def layers(target: str, file: Path, base: str, have: str | None, rebuild: bool, 
     """Show what an image weighs: by layer, by package, what nobody owns, what lies there twice.
 
     With --diff it ends with 1 when two builds of one lock are not the same.
+
+    \b
+    torchpair layers torch2.14.1-cu130-py313 --have torch2.8.0-cu128-py311
     """
-    from torchpair import engine as engines
     from torchpair import layers as layered
     from torchpair.console import console
     from torchpair.factory import build_again, spec_of
 
-    engine = engines.find()
-    if engine is None:
-        raise EngineError("no Docker engine answers", remedy="torchpair engine start")
+    engine = answering()
     workspace = workspace_of(file)
 
     def reference(name: str) -> str:

@@ -75,11 +75,16 @@ def _answer(
     return chosen.choose(offer, there, wish, facts_data.load())
 
 
-@click.command()
+@click.command(short_help="Say which published image to pull here, and why.")
 @_options
 @json_flag
 def choose(as_json: bool, **asked: Any) -> None:
-    """Say which published image to pull on this machine, and why. Ends with 2 when none runs; pulls nothing."""
+    """Say which published image to pull on this machine, and why. Ends with 2 when none runs; pulls nothing.
+
+    \b
+    torchpair choose --catalog registry.example/torchpair
+    torchpair choose --catalog catalog.json --gpu "RTX 5090" --driver 570
+    """
     from torchpair import advice
     from torchpair import facts as facts_data
 
@@ -102,7 +107,7 @@ def _shown(lines: list[str]) -> str:
     return "\n".join(visible(line) for line in lines)
 
 
-@click.command()
+@click.command(short_help="Choose, pull by digest, compare, and tag.")
 @_options
 @click.option("--key", metavar="FILE", help="cosign's public key: no pull without a signature of it.")
 @click.option("--identity", metavar="REGEXP", help="Instead of a key: the identity that signed, such as a workflow's.")
@@ -115,6 +120,9 @@ def pull(key: str | None, identity: str | None, issuer: str | None, checked: str
     """Choose, pull by digest, compare with the catalog, and tag. Ends with 2, nothing pulled, when no image runs here.
 
     Verifies the signature where cosign is installed, and --key or --identity names whose; else it says that it did not.
+
+    \b
+    torchpair pull --catalog registry.example/torchpair --check quick
     """
     from torchpair import advice
     from torchpair import check as checks
@@ -164,7 +172,7 @@ def _check(engine: Any, reference: str, quick: bool) -> int:
     return {"healthy": EXIT_OK, "unhealthy": EXIT_UNHEALTHY}.get(report.verdict, EXIT_INCONCLUSIVE)
 
 
-@click.command()
+@click.command(short_help="Write the catalog's page, one HTML file.")
 @options[0]
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=Path("catalog.html"),
     show_default=True, help="Where to write it.")  # fmt: skip

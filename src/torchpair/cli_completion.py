@@ -72,7 +72,7 @@ def check_names(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     return [before + comma + name for name in known if name.startswith(last)]
 
 
-@click.command()
+@click.command(short_help="Print the script that completes rows and options.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the script that completes commands, options and row names in a shell.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_options import matrix_option, mirror_option
+from torchpair.cli_options import answering, matrix_option, mirror_option
 from torchpair.errors import EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
 
 if TYPE_CHECKING:
@@ -25,22 +25,17 @@ output_option = click.option(
 version_option = click.option("--version", "version", default=None, help="The version of the model; by default v2.")
 
 
-def _engine() -> Engine:
-    from torchpair import engine as engines
-
-    engine = engines.find()
-    if engine is None:
-        raise EngineError("no Docker engine answers", remedy="torchpair engine start")
-    os.environ["DOCKER_HOST"] = engine.host
-    return engine
-
-
-@click.group()
+@click.group(short_help="Run GPT-SoVITS from a proven image.")
 def deploy() -> None:
-    """Run GPT-SoVITS from a proven image: compose on this host, manifests for Kubernetes."""
+    """Run GPT-SoVITS from a proven image: compose on this host, manifests for Kubernetes.
+
+    \b
+    torchpair models gpt-sovits fetch
+    torchpair deploy gpt-sovits
+    """
 
 
-@deploy.command("gpt-sovits")
+@deploy.command("gpt-sovits", short_help="Build, look, start, and wait until it answers.")
 @matrix_option
 @mirror_option
 @click.option("--gpu/--cpu", "gpu", default=None, help="Where to compute; by default a GPU where the engine has one.")
@@ -66,7 +61,12 @@ def gpt_sovits(
     data: Path | None, output: Path, ports: tuple[str, ...], address: str, user: str | None, name: str,
     image: str | None, row: str | None, source: str | None, nltk: Path | None, dry_run: bool, timeout: float,
 ) -> None:  # fmt: skip
-    """Write compose.yaml, .env and kubernetes.yaml, check host, image and models, start, and wait until it answers."""
+    """Write compose.yaml, .env and kubernetes.yaml, check host, image and models, start, and wait until it answers.
+
+    \b
+    torchpair deploy gpt-sovits --dry-run
+    torchpair deploy gpt-sovits --gpu --flavour lite --models /srv/sovits
+    """
     from torchpair import deploy as deployments
     from torchpair import launch, progress
     from torchpair.console import console
@@ -127,7 +127,7 @@ def gpt_sovits(
 def _find(dry_run: bool) -> Engine | None:
     from torchpair import engine as engines
 
-    return engines.find() if dry_run else _engine()
+    return engines.find() if dry_run else answering()
 
 
 def _path(given: Path | None, default: str) -> str:
@@ -253,7 +253,7 @@ def _built(
     )  # fmt: skip
 
 
-@deploy.command()
+@deploy.command(short_help="Settle exact versions of what it adds to a row.")
 @matrix_option
 @mirror_option
 @click.option("--row", metavar="ROW", shell_complete=row_names, help="The row to stand on.")
@@ -289,7 +289,7 @@ def status(output: Path) -> None:
     from torchpair import launch
     from torchpair.console import console
 
-    found = launch.states(_engine(), launch.name_of(output.resolve()))
+    found = launch.states(answering(), launch.name_of(output.resolve()))
     table = Table("service", "state", "health", "restarts", "image")
     for state in found:
         table.add_row(state.service, state.status, state.health, str(state.restarts), state.image[7:19])
@@ -309,7 +309,7 @@ def logs(service: str | None, output: Path, on: bool, tail: int) -> None:
     """Show what the services say."""
     from torchpair import launch
 
-    sys.exit(launch.follow(_engine(), output.resolve(), service, tail, on))
+    sys.exit(launch.follow(answering(), output.resolve(), service, tail, on))
 
 
 @deploy.command()
@@ -318,7 +318,7 @@ def down(output: Path) -> None:
     """Stop and remove the containers; files, models and data stay."""
     from torchpair import launch
 
-    launch.compose(_engine(), output.resolve(), "--profile", "*", "down", "--remove-orphans")
+    launch.compose(answering(), output.resolve(), "--profile", "*", "down", "--remove-orphans")
     click.echo(f"Stopped. {output} stays as it is.")
 
 
@@ -348,7 +348,7 @@ def _version(version: str | None) -> str:
     return version or weights.DEFAULT_VERSION
 
 
-@models_gpt_sovits.command("list")
+@models_gpt_sovits.command("list", short_help="List the files of a version: size, sha256, path.")
 @version_option
 def models_list(version: str | None) -> None:
     """List the files of a version: size in bytes, sha256, path."""
@@ -460,7 +460,7 @@ def smoke(target: str, as_json: bool, timeout: float, memory: str) -> int:
     from torchpair import smoke as smokes
     from torchpair.console import console
 
-    engine = _engine()
+    engine = answering()
     answer = smokes.run(engine, smokes.image_of(engine, target), seconds=timeout, memory=memory)
     if as_json:
         click.echo(json.dumps(answer.to_json(), indent=1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_options import json_flag, matrix_option
+from torchpair.cli_options import answering, json_flag, matrix_option
 from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EngineError
 
 
-@click.command()
+@click.command(short_help="Say why torch and torchaudio do not work; what to type.")
 @click.argument("target", metavar="[IMAGE|ROW]", required=False, shell_complete=row_names)
 @click.option("--python", "executable", metavar="PATH", help="A Python of this machine, such as .venv/bin/python.")
 @matrix_option
@@ -40,6 +39,10 @@ def doctor(
     """Say why torch and torchaudio do not work, and what to type: in an image, or in a Python of this machine.
 
     Without a target: this machine's python3. An image runs caged, as with `check`; a Python runs as it is.
+
+    \b
+    torchpair doctor some/image:tag
+    torchpair doctor --python .venv/bin/python
     """
     from torchpair import diagnose, present
     from torchpair import doctor as doctors
@@ -71,15 +74,11 @@ def doctor(
 def _image(workspace: Any, target: str, base: str, gpu: Any, timeout: float, memory: str) -> tuple[Any, Any]:
     from torchpair import check as checks
     from torchpair import doctor as doctors
-    from torchpair import engine as engines
     from torchpair import host as hosts
     from torchpair.factory import spec_of
 
     try:
-        engine = engines.find()
-        if engine is None:
-            raise EngineError("no Docker engine answers", remedy="torchpair engine start")
-        os.environ["DOCKER_HOST"] = engine.host
+        engine = answering()
         spec = spec_of(workspace, target, base, engine)
         with doctors.packed() as (probe, digest):
             report = checks.image(

@@ -22,7 +22,7 @@ known_base = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="List the rows: what each resolves to; locked? proven?")
 @matrix_option
 @known_base
 @json_flag
@@ -94,7 +94,7 @@ def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
     return {"locked": locked, "proven": proven, "compiled_from": workspace.compiled_from(spec)}
 
 
-@click.command()
+@click.command(short_help="Say what a row resolves to and why, or what refuses it.")
 @click.argument("name", metavar="[ROW]", required=False, shell_complete=row_names)
 @matrix_option
 @known_base
@@ -113,6 +113,10 @@ def explain(
     """Say what a row, or a combination, resolves to and by which rule; or what refuses it, and what works instead.
 
     Ends with 2 when the combination is refused.
+
+    \b
+    torchpair explain torch2.8.0-cu128-py311
+    torchpair explain --torch 2.15.0 --cuda 13.2 --python 3.12
     """
     from torchpair import explain as explained
     from torchpair import facts as facts_data
@@ -146,7 +150,7 @@ def explain(
     sys.exit(0 if answer.spec else EXIT_USAGE)  # `force` passes the rules, and cannot make up what is not known
 
 
-@click.command()
+@click.command(short_help="Say what to use on a GPU and a driver.")
 @click.option("--gpu", "gpus", multiple=True, help='A GPU: "sm_120", "12.0" or "RTX 5090"; may be repeated.')
 @click.option("--driver", help='The NVIDIA driver: "570" or "570.124.06".')
 @click.option("--torch", shell_complete=torch_versions, help='The torch, or its beginning: "2.8".')
@@ -161,7 +165,12 @@ def solve(
     arch: str | None,
     profile: str | None, base: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Say what to use on a GPU and a driver: the best combinations, best first. Ends with 2 when nothing fits."""
+    """Say what to use on a GPU and a driver: the best combinations, best first. Ends with 2 when nothing fits.
+
+    \b
+    torchpair solve --gpu "RTX 5090" --driver 570 --for gpt-sovits
+    torchpair solve --gpu sm_86 --python 3.10
+    """
     from torchpair import explain as explained
     from torchpair import facts as facts_data
     from torchpair import search
@@ -199,10 +208,10 @@ def solve(
 
 @click.group()
 def facts() -> None:
-    """What upstream has published, as this torchpair knows it."""
+    """What upstream has published, as this torchpair knows it. Rows resolve from that, not from the network."""
 
 
-@facts.command("check")
+@facts.command("check", short_help="Compare the facts with what PyPI has today.")
 def facts_check() -> None:
     """Compare the facts with what PyPI has today. Three requests; ends with 1 where they differ."""
     from torchpair import upstream
@@ -212,13 +221,16 @@ def facts_check() -> None:
     sys.exit(1 if differences else 0)
 
 
-@facts.command("add")
+@facts.command("add", short_help="Describe a release that the facts do not know.")
 @click.argument("package", type=click.Choice(["torch", "torchaudio", "torchcodec"]))
 @click.argument("version")
 def facts_add(package: str, version: str) -> None:
     """Describe a release that PyPI has and the facts do not, from what its wheels say; a dozen small requests.
 
     Writes into the facts of this installation. What a wheel does not say is marked as not verified.
+
+    \b
+    torchpair facts add torch 2.16.0
     """
     from torchpair import upstream
     from torchpair.facts import FOLDER

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from torchpair.cli_completion import mirror_names
+from torchpair.errors import EngineError
 
 if TYPE_CHECKING:
+    from torchpair.engine import Engine
     from torchpair.workspace import Workspace
 
 matrix_option = click.option(
@@ -29,6 +32,17 @@ gpu_option = click.option(
     "--gpu", type=click.Choice(["auto", "require", "off"]), default="auto", envvar="GPU", show_default=True,
     help="auto: use GPUs where the engine has them; require: inconclusive without one.",
 )  # fmt: skip
+
+
+def answering() -> Engine:
+    """The engine that answers, and that testcontainers will take too. Raises EngineError; starts none."""
+    from torchpair import engine as engines
+
+    engine = engines.find()
+    if engine is None:
+        raise EngineError("no Docker engine answers", remedy="torchpair engine start")
+    os.environ["DOCKER_HOST"] = engine.host
+    return engine
 
 
 def workspace_of(file: Path, mirror: str | None = None, bundle: Path | None = None, offline: bool = False) -> Workspace:

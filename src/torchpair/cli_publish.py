@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_options import matrix_option
-from torchpair.errors import EXIT_UNHEALTHY, EngineError
+from torchpair.cli_options import answering, matrix_option
+from torchpair.errors import EXIT_UNHEALTHY
 
 if TYPE_CHECKING:
     from torchpair.registry import Registry
@@ -39,7 +38,7 @@ def _tell(line: str) -> None:
     click.echo(visible(line), err=True)
 
 
-@click.command()
+@click.command(short_help="Push proven images and move their tags.")
 @click.argument("names", nargs=-1, metavar="[ROW]...", shell_complete=row_names)
 @registry_option
 @insecure_option
@@ -59,15 +58,14 @@ def publish(
 
     Only with a healthy report of this very image, whose tag, labels, lock and running versions agree. What an image
     needs is sent and read back before any tag moves; a publish that was ended goes on where it was.
+
+    \b
+    torchpair publish --registry ghcr.io/me/torchpair
     """
-    from torchpair import engine as engines
     from torchpair import publish as publishing
     from torchpair.workspace import Workspace
 
-    engine = engines.find()
-    if engine is None:
-        raise EngineError("no Docker engine answers", remedy="torchpair engine start")
-    os.environ["DOCKER_HOST"] = engine.host
+    engine = answering()
     there = _registry(registry, insecure)
     rows = publishing.candidates(Workspace(file), engine, names, base)
     outcome = publishing.publish(
@@ -85,7 +83,7 @@ def publish(
         click.echo(f"NOT SIGNED: {outcome.unsigned}.")
 
 
-@click.command()
+@click.command(short_help="Make catalog.json of what a registry really holds.")
 @click.option(
     "--registry", "-r", metavar="HOST[:PORT][/PATH]", envvar="TORCHPAIR_REGISTRY",
     help="The repository; without a PATH, torchpair. With --verify, by default the catalog's own.",
@@ -97,7 +95,12 @@ def publish(
     help="Read the registry back and name every difference to this file; end with 1 where there are any.",
 )  # fmt: skip
 def catalog(registry: str | None, insecure: bool, output: Path | None, verify: Path | None) -> None:
-    """Make catalog.json of what a registry really holds: tags, digests, sizes by layer, versions, verdicts."""
+    """Make catalog.json of what a registry really holds: tags, digests, sizes by layer, versions, verdicts.
+
+    \b
+    torchpair catalog --registry ghcr.io/me/torchpair --output catalog.json
+    torchpair catalog --verify catalog.json
+    """
     from torchpair import catalog as catalogs
     from torchpair import describe
     from torchpair.report import write_whole

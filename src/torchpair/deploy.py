@@ -132,12 +132,6 @@ def curl(deployment: Deployment) -> str:
     return f"curl --fail -H 'Content-Type: application/json' -d '{body}' -o speech.wav {url(deployment)}/tts"
 
 
-def read_env(text: str) -> dict[str, str]:
-    """The settings of a .env that was written here."""
-    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {key: value.strip("'") for key, value in pairs}
-
-
 def written_to(folder: Path) -> bool:
     """Whether a deployment lies in this folder."""
     return (folder / COMPOSE).is_file() and (folder / ENV).is_file()

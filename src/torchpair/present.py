@@ -260,9 +260,10 @@ def html(reports: Sequence[Report], generated: str) -> str:
 
 
 def write_all(reports: Sequence[Report], folder: Path) -> None:
-    """Write index.html and junit.xml into the folder, each whole or not at all. Raises OSError."""
+    """Write index.html, junit.xml and summary.md into the folder, each whole or not at all. Raises OSError."""
     write_whole(folder / "index.html", html(reports, datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")))
     write_whole(folder / "junit.xml", junit(reports))
+    write_whole(folder / "summary.md", markdown(reports))
 
 
 def headline(reports: Sequence[Report]) -> str:

@@ -97,7 +97,7 @@ EMPTY = Lock("", ())
 
 def text(name: str, lock: Lock) -> str:
     head = [
-        f"# {name}: exact versions, made by `torchpair lock --app gpt-sovits`. Do not edit.",
+        f"# {name}: exact versions, made by `torchpair deploy lock`. Do not edit.",
         f"# asked: {lock.asked}",
     ]
     return "\n".join([*head, *(file.line for file in lock.files)]) + "\n"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
 from torchpair import cli, engine, factory, materials, plan, render, search, shard
@@ -399,3 +402,36 @@ def test_the_real_program_ends_with_2_and_one_message(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("torchpair: matrix.yaml:1: not valid YAML\n") and "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["matrix.yaml"]
+
+
+# ---- help ---------------------------------------------------------------------------------------------------------
+
+
+def every(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from every(inner, (*path, name))
+
+
+COMMAND_TREE = dict(every(cli.cli))
+
+
+def test_every_command_has_one_place_in_the_help() -> None:
+    assert sorted(name for names in cli.SECTIONS.values() for name in names) == sorted(cli.cli.commands)
+
+
+@pytest.mark.parametrize("path", COMMAND_TREE, ids=" ".join)
+def test_help_teaches(path: tuple[str, ...], run: Run) -> None:
+    """A summary that fits into a line of 80 columns, a word on every option, and examples that are right."""
+    shown = run(*path, "--help")
+    assert shown.code == 0 and "..." not in re.sub(r"\S\.\.\.|\]\.\.\.", "", shown.out), "a summary is cut off"
+    command = COMMAND_TREE[path]
+    assert command.help and not [one.name for one in command.params if isinstance(one, click.Option) and not one.help]
+    for line in command.help.splitlines():
+        if line.startswith("torchpair "):
+            words = shlex.split(line.split("  ")[0].split(" && ")[0])[1:]
+            example: click.Command = cli.cli
+            while isinstance(example, click.Group):
+                example = example.commands[words.pop(0)]
+            example.make_context("torchpair", words)

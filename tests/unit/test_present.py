@@ -321,5 +321,5 @@ def test_html_escapes_what_a_probe_printed() -> None:
 
 def test_write_all(tmp_path: Path) -> None:
     p.write_all(ALL, tmp_path / "reports")
-    assert sorted(item.name for item in (tmp_path / "reports").iterdir()) == ["index.html", "junit.xml"]
+    assert sorted(item.name for item in (tmp_path / "reports").iterdir()) == ["index.html", "junit.xml", "summary.md"]
     assert junitparser.JUnitXml.fromfile(str(tmp_path / "reports" / "junit.xml")).tests == 10

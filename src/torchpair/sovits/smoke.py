@@ -164,10 +164,6 @@ def ask(base: str, method: str, request: dict[str, Any]) -> Answer:
         return Answer(0, f"no answer: {getattr(error, 'reason', error)}", b"")
 
 
-def _word(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
 def refused(answer: Answer, allowed: tuple[int, ...]) -> str | None:
     """A bad request has to be refused, with words."""
     if answer.status not in allowed:
