@@ -66,13 +66,23 @@ def make(workspace: Workspace, names: Sequence[str], folder: Path, base: str, sh
     for reason in materials.lock(workspace, specs, shown.say).values():
         raise LockError(reason)
     given = {spec.name: lock for spec in specs if (lock := workspace.lock(spec))}
-    materials.base_images(workspace, engine, specs, shown.say)
     mirror, downloads = workspace.mirror, folder / "downloads"
     everything = [*given.values(), locks.read_tools(workspace.locks)]
     everything += [lock for spec in specs for lock in workspace.extras(spec, make=True).values()]
     sizes = {wheel.sha256: wheel.size or 0 for lock in everything for wheel in lock.wheels}
     prepare(folder, sum(sizes.values()) + OTHERS)
-    kept = _wheels(specs, given, workspace, downloads, shown)
+    kept = set[Path]()
+    sources = []
+    for spec in specs:
+        inputs = materials.inputs(workspace, spec, NOTHING, shown.say)
+        for recipe in spec.recipes:
+            file = f"sources/{recipe.package}-{spec.name}.tar"
+            _tar(inputs.contexts[recipe.context], folder / file)
+            kept.add(folder / file)
+            told = {"row": spec.name, "package": recipe.package, "file": file, "told": inputs.told[recipe.package]}
+            sources.append(told)
+    materials.base_images(workspace, engine, specs, shown.say)
+    kept |= _wheels(specs, given, workspace, downloads, shown)
     images = {}  # before the packages: what a mirror's registry has gets its own name here
     wanted = (image for spec in specs for image in (spec.image, spec.tools, spec.toolkit_image) if image)
     for reference in dict.fromkeys(wanted):
@@ -83,15 +93,6 @@ def make(workspace: Workspace, names: Sequence[str], folder: Path, base: str, sh
     for spec in specs:
         if spec.python_from == "uv":
             kept.add(_python(spec, downloads, mirror, shown))
-    sources = []
-    for spec in specs:
-        inputs = materials.inputs(workspace, spec, NOTHING, shown.say)
-        for recipe in spec.recipes:
-            file = f"sources/{recipe.package}-{spec.name}.tar"
-            _tar(inputs.contexts[recipe.context], folder / file)
-            kept.add(folder / file)
-            told = {"row": spec.name, "package": recipe.package, "file": file, "told": inputs.told[recipe.package]}
-            sources.append(told)
     kept |= _own(folder / "torchpair", shown)
     for spec in specs:
         own = [str(locks.path_of(spec, Path())), "tools.txt", *(f"build/{name}.txt" for name in locks.extras(spec))]
