@@ -19,8 +19,7 @@ import docker
 
 from torchpair import base as bases
 from torchpair.engine import Engine
-from torchpair.probe import CHECKS
-from torchpair.probe.select import PROFILES
+from torchpair.probe.select import CHECKS, PROFILES
 
 from .hostile import MOVES
 
