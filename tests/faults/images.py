@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,9 +197,9 @@ def _more(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str, 
 
 def _bytes(root: Path) -> int:
     total = 0
-    for path in root.rglob("*.log*"):
-        try:
-            total += path.stat().st_size
-        except OSError:  # it went in between
-            continue
+    for folder, _, names in os.walk(root):  # which passes over a folder that went in between
+        for name in names:
+            if ".log" in name:
+                with suppress(OSError):
+                    total += (Path(folder) / name).stat().st_size
     return total
