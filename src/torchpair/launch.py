@@ -21,8 +21,9 @@ from typing import Any
 import docker.errors
 from packaging.version import InvalidVersion, Version
 
-from torchpair import compat, deploy, host
+from torchpair import deploy, host
 from torchpair.command import run
+from torchpair.compat.gpus import covers
 from torchpair.deploy import Deployment
 from torchpair.diagnose import Host
 from torchpair.engine import Engine
@@ -154,7 +155,7 @@ def gpu_findings(seen: Host, min_driver: str | None, sm: str | None) -> list[Fin
         found.append(_driver(seen.driver, min_driver))
     compiled = tuple((sm or "").split())
     for gpu in seen.gpus:
-        if gpu.capability and compiled and not compat.covers(compiled, gpu.capability):
+        if gpu.capability and compiled and not covers(compiled, gpu.capability):
             remedy = f"torchpair solve --gpu {gpu.capability} --for gpt-sovits"
             found.append(
                 Finding(gpu.name, f"no code for {gpu.capability} in this torch ({', '.join(compiled)})", remedy)

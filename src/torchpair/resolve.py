@@ -11,6 +11,9 @@ from packaging.version import Version
 
 from torchpair import compat, source
 from torchpair import recipe as recipes
+from torchpair.compat.candidate import Candidate
+from torchpair.compat.gpus import compiled_sm
+from torchpair.compat.wheels import CODEC_ALONE, CODEC_SINCE, STABLE_ABI, torchcodec_fits
 from torchpair.errors import ResolveError
 from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family, cuda_tag
 from torchpair.matrix import Row, named
@@ -207,14 +210,14 @@ def refusal(row: Row, broken: tuple[compat.Problem, ...]) -> ResolveError:
     )
 
 
-def candidate(row: Row, facts: Facts, base: str) -> compat.Candidate:
+def candidate(row: Row, facts: Facts, base: str) -> Candidate:
     """The best choices that the facts allow for a row, None where they allow none."""
     tag = cuda_tag(row.cuda)
     torch = facts.torch.get(row.torch.version or "")
     index = _index(row, torch, tag)
     where = row.base or base
     toolkit = facts.newest_toolkit(row.cuda)
-    return compat.Candidate(
+    return Candidate(
         row=row,
         tag=tag,
         torch=torch,
@@ -264,14 +267,12 @@ def _ref(row: Row) -> str | None:
 def _torchcodec(row: Row, torch: Torch | None, tag: str, facts: Facts) -> Torchcodec | None:
     if row.torchcodec.version:
         return facts.torchcodec.get(row.torchcodec.version)
-    if torch is None or Version(torch.version) < compat.CODEC_SINCE:
+    if torch is None or Version(torch.version) < CODEC_SINCE:
         return None
-    if row.torch.origin != "wheel" and Version(torch.version) < compat.STABLE_ABI:
+    if row.torch.origin != "wheel" and Version(torch.version) < STABLE_ABI:
         return None  # such a torchcodec fits the official torch only
     fitting = [
-        codec
-        for codec in facts.torchcodec.values()
-        if compat.torchcodec_fits(codec, torch, tag, row.arch, row.python) is None
+        codec for codec in facts.torchcodec.values() if torchcodec_fits(codec, torch, tag, row.arch, row.python) is None
     ]
     return max(fitting, key=lambda codec: Version(codec.version), default=None)
 
@@ -290,7 +291,7 @@ def _distro(row: Row, facts: Facts, base: str, toolkit: Toolkit | None) -> Distr
     return next((d for d in ubuntus if d.version == "22.04"), ubuntus[-1] if ubuntus else None)
 
 
-def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...]) -> Spec:
+def _spec(c: Candidate, facts: Facts, broken: tuple[compat.Problem, ...]) -> Spec:
     row = c.row
     ref = _ref(row)
     # Even `force` cannot build what has no name: these must be known to write a Dockerfile at all.
@@ -327,7 +328,7 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
         compile_audio=audio_recipe,
         requirements=_requirements(c),
         apt=_apt(c, python_from),
-        sm=row.sm or None if c.tag != "cpu" and from_source(row) else compat.compiled_sm(c),
+        sm=row.sm or None if c.tag != "cpu" and from_source(row) else compiled_sm(c),
         min_driver=min_driver,
         decisions=_decisions(c, kind, python_from, min_driver),
         broken=broken,
@@ -339,7 +340,7 @@ def from_source(row: Row) -> bool:
     return row.torch.origin != "wheel" or row.torchaudio.origin == "source"
 
 
-def _recipes(c: compat.Candidate, ref: str | None) -> tuple[Recipe | None, Recipe | None]:
+def _recipes(c: Candidate, ref: str | None) -> tuple[Recipe | None, Recipe | None]:
     """How torch, and how torchaudio, is compiled."""
     assert c.distro is not None
     torch = audio = None
@@ -351,7 +352,7 @@ def _recipes(c: compat.Candidate, ref: str | None) -> tuple[Recipe | None, Recip
     return torch, audio
 
 
-def _devel(c: compat.Candidate) -> str | None:
+def _devel(c: Candidate) -> str | None:
     """The nvidia/cuda image that has the compiler; with cuDNN and NCCL where torch itself is compiled."""
     if c.toolkit is None or c.tag == "cpu":
         return None
@@ -360,7 +361,7 @@ def _devel(c: compat.Candidate) -> str | None:
     return f"nvidia/cuda:{c.toolkit.version}-{cudnn}devel-ubuntu{ubuntu}"
 
 
-def _image(c: compat.Candidate, kind: str) -> str:
+def _image(c: Candidate, kind: str) -> str:
     assert c.distro is not None
     if kind == "local":
         return f"torchpair-base:{c.distro.name}"
@@ -374,7 +375,7 @@ def _image(c: compat.Candidate, kind: str) -> str:
     return f"nvidia/cuda:{c.toolkit.version}-base-ubuntu{c.distro.version}"
 
 
-def _tools_image(c: compat.Candidate, kind: str) -> str:
+def _tools_image(c: Candidate, kind: str) -> str:
     if kind == "image":  # whoever names an image may have no way to another
         return c.base
     if kind == "local":
@@ -382,7 +383,7 @@ def _tools_image(c: compat.Candidate, kind: str) -> str:
     return TOOLS[kind].replace("ubuntu", "ubuntu:")
 
 
-def _tag(c: compat.Candidate) -> str:
+def _tag(c: Candidate) -> str:
     """ "2.8.0-cu128-py311-ubuntu22.04". A row that chose its torchaudio itself, or its name, carries that."""
     assert c.distro is not None
     row = c.row
@@ -404,12 +405,12 @@ def _tag(c: compat.Candidate) -> str:
     return "-".join([*parts, *local, c.distro.name])
 
 
-def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str | None) -> tuple[Decision, ...]:
+def _decisions(c: Candidate, kind: str, python_from: str, min_driver: str | None) -> tuple[Decision, ...]:
     assert c.distro is not None
     row = c.row
     toolkit = f", the newest toolkit of CUDA {row.cuda} that is published" if kind == "nvidia" and c.toolkit else ""
     ref, numpy, base_rule = _ref(row), _numpy(c), "image-exists" if kind == "nvidia" else None
-    sm = compat.compiled_sm(c)
+    sm = compiled_sm(c)
     cuda = "a CPU build needs no driver" if min_driver is None else f"the lowest of CUDA {row.cuda.split('.')[0]}"
     return (
         Decision("torch", row.torch.version or "as the base has it", _TORCH_RULE[row.torch.origin], _why_torch(c)),
@@ -440,7 +441,7 @@ def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str
     )  # fmt: skip
 
 
-def _toolkit_decision(c: compat.Candidate) -> tuple[Decision, ...]:
+def _toolkit_decision(c: Candidate) -> tuple[Decision, ...]:
     if c.row.torchaudio.origin != "source" and c.row.torch.origin != "source":
         return ()
     words = {
@@ -458,7 +459,7 @@ _TORCH_RULE = {"wheel": "wheel-cuda", "source": "source-torch", "base": "base-im
 _SM_RULE = {"wheel": "sm-covered", "source": "source-torch", "base": None}
 
 
-def _why_torch(c: compat.Candidate) -> str:
+def _why_torch(c: Candidate) -> str:
     if c.row.torch.origin != "wheel" or c.torch is None:
         return f"from {c.row.torch.origin}, as the row says"
     if c.index == "pypi":
@@ -467,13 +468,13 @@ def _why_torch(c: compat.Candidate) -> str:
     return f"from PyTorch's own index: PyPI's one CUDA of torch {c.torch.version} is {there}"
 
 
-def _torchaudio_rule(c: compat.Candidate) -> str:
+def _torchaudio_rule(c: Candidate) -> str:
     if c.row.torchaudio.origin == "source":
         return "source-tag"
     return "lockstep" if c.torchaudio and c.torchaudio.torch else "stable-abi"
 
 
-def _why_torchaudio(c: compat.Candidate) -> str:
+def _why_torchaudio(c: Candidate) -> str:
     if c.row.torchaudio.origin == "source":
         return f"compiled against this torch, with its CUDA {c.row.cuda}"
     if c.row.torchaudio.version:
@@ -483,19 +484,19 @@ def _why_torchaudio(c: compat.Candidate) -> str:
     return f"{compat.RULES['stable-abi'].sentence} Its CUDA must be torch's, and is."
 
 
-def _why_torchcodec(c: compat.Candidate) -> str:
+def _why_torchcodec(c: Candidate) -> str:
     if c.row.torchcodec.version:
         return "the row says so"
     if c.torchcodec and c.torch:
         return f"the newest that fits torch {c.torch.version} ({c.torch.torchcodec}) on CUDA {c.row.cuda}"
-    return f"torchaudio before {compat.CODEC_SINCE} reads files by itself"
+    return f"torchaudio before {CODEC_SINCE} reads files by itself"
 
 
-def _numpy(c: compat.Candidate) -> str:
+def _numpy(c: Candidate) -> str:
     return "<2" if c.torch and c.torch.numpy == "<2" else ""
 
 
-def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
+def _requirements(c: Candidate) -> tuple[Requirement, ...]:
     """What pip installs by name; what is compiled, or in the base already, is not among it."""
     if c.row.torch.origin == "base":
         # What the base has stays as it is: only what it lacks is installed of these.
@@ -518,7 +519,7 @@ def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
     return tuple(sorted(found, key=lambda r: r.name))
 
 
-def _apt(c: compat.Candidate, python_from: str) -> tuple[Apt, ...]:
+def _apt(c: Candidate, python_from: str) -> tuple[Apt, ...]:
     reader = "torchcodec" if c.torchcodec else "torchaudio"
     packages = [
         Apt("ca-certificates", "downloads over TLS"),
@@ -528,7 +529,7 @@ def _apt(c: compat.Candidate, python_from: str) -> tuple[Apt, ...]:
     ]
     if python_from == "distro":
         packages.append(Apt("python3", f"Python {c.row.python}, the distribution's own"))
-        if c.torchcodec and Version(c.torchcodec.version) < compat.CODEC_ALONE:
+        if c.torchcodec and Version(c.torchcodec.version) < CODEC_ALONE:
             # Debian and Ubuntu link Python itself without its shared library, and package that apart.
             why = f"torchcodec {c.torchcodec.version} links Python's shared library"
             packages.append(Apt(f"libpython{c.row.python}", why))

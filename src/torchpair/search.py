@@ -12,6 +12,7 @@ from typing import Protocol
 from packaging.version import Version
 
 from torchpair import compat, source
+from torchpair.compat.gpus import covers, serves
 from torchpair.errors import ResolveError, TorchpairError
 from torchpair.facts import Facts, cuda_family
 from torchpair.matrix import Package, Row, named
@@ -187,7 +188,7 @@ def _distance(row: Row, spec: Spec) -> float:
 
 def covered(spec: Build, sm: str, facts: Facts) -> bool:
     """Whether a spec's torch has code for a compute capability, as far as anybody verified."""
-    return bool(spec.sm) and compat.serves(spec.sm or (), sm, spec.cuda, facts)
+    return bool(spec.sm) and serves(spec.sm or (), sm, spec.cuda, facts)
 
 
 def driver_needed(spec: Build, sms: tuple[str, ...], facts: Facts) -> str | None:
@@ -201,7 +202,7 @@ def driver_needed(spec: Build, sms: tuple[str, ...], facts: Facts) -> str | None
     lowest = max([spec.min_driver, floor, *(d for sm in sms if (d := driver_of_gpu(sm, facts)))], key=Version)
     machine_code = tuple(sm for sm in spec.sm or () if not sm.endswith("+PTX"))
     also = tuple(sm.removesuffix("+PTX") for sm in spec.sm or () if sm.endswith("+PTX"))
-    if all(compat.covers(machine_code + also, sm) for sm in sms):
+    if all(covers(machine_code + also, sm) for sm in sms):
         return lowest
     own = [t.toolkit_driver for t in facts.toolkits.values() if t.family == spec.cuda and t.toolkit_driver]
     return max([lowest, *own], key=Version)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from torchpair import compat, search, source
 from torchpair import facts as facts_data
+from torchpair import search, source
+from torchpair.compat.gpus import serves
 from torchpair.errors import TorchpairError
 from torchpair.facts import Facts
 from torchpair.matrix import Row
@@ -371,7 +372,7 @@ def test_a_wish_is_answered(wish: Wish, base: str) -> None:
         assert spec.arch == wish.arch
         assert spec not in found or wish.torch is None or spec.torch.startswith(wish.torch)
         if spec.cuda != "cpu" and wish.sm:
-            assert all(compat.serves(spec.sm or (), sm, spec.cuda, FACTS) for sm in wish.sm)
+            assert all(serves(spec.sm or (), sm, spec.cuda, FACTS) for sm in wish.sm)
     for spec, changed in instead:
         assert changed
         needed = search.driver_needed(spec, wish.sm, FACTS)
