@@ -13,7 +13,7 @@ from packaging.version import Version
 from torchpair import search
 from torchpair.catalog import Catalog, Published
 from torchpair.compat.gpus import covers, serves
-from torchpair.diagnose import Host
+from torchpair.diagnose.evidence import Host
 from torchpair.errors import TorchpairError
 from torchpair.facts import Facts
 from torchpair.search import Wish

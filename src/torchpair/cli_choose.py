@@ -54,7 +54,7 @@ def _answer(
     from torchpair import host as hosts
     from torchpair import pull as pulls
     from torchpair import search
-    from torchpair.diagnose import Host
+    from torchpair.diagnose.evidence import Host
     from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
 
     for option, value, kind in (

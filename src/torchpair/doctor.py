@@ -21,7 +21,8 @@ from typing import IO, Any
 
 from torchpair import check, present
 from torchpair.cage import Answer
-from torchpair.diagnose import Cause, Host
+from torchpair.diagnose import Cause
+from torchpair.diagnose.evidence import Host
 from torchpair.errors import TorchpairError
 from torchpair.probe.pack import pack
 from torchpair.probe.select import PROFILES

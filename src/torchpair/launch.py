@@ -25,7 +25,7 @@ from torchpair import deploy, host
 from torchpair.command import run
 from torchpair.compat.gpus import covers
 from torchpair.deploy import Deployment
-from torchpair.diagnose import Host
+from torchpair.diagnose.evidence import Host
 from torchpair.engine import Engine
 from torchpair.errors import EXIT_UNHEALTHY, CommandError, EngineError, TorchpairError, visible
 from torchpair.progress import Progress

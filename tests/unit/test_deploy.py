@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from torchpair import deploy, launch
 from torchpair.cli import cli
 from torchpair.deploy import Deployment
-from torchpair.diagnose import Gpu, Host
+from torchpair.diagnose.evidence import Gpu, Host
 from torchpair.errors import TorchpairError
 from torchpair.launch import Finding, NotReady, State
 
