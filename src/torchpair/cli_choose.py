@@ -55,7 +55,7 @@ def _answer(
     from torchpair import pull as pulls
     from torchpair import search
     from torchpair.diagnose.evidence import Host
-    from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
+    from torchpair.matrix.fields import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
 
     for option, value, kind in (
         ("--driver", driver, DRIVER), ("--torch", torch, VERSION_START), ("--cuda", cuda, CUDA),

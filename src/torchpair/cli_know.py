@@ -174,7 +174,7 @@ def solve(
     from torchpair import explain as explained
     from torchpair import facts as facts_data
     from torchpair import search
-    from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
+    from torchpair.matrix.fields import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
 
     for option, value, kind in (
         ("--driver", driver, DRIVER),

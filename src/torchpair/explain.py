@@ -11,7 +11,8 @@ from packaging.version import Version
 from torchpair import compat, source
 from torchpair.errors import ResolveError, TorchpairError
 from torchpair.facts import Facts, cuda_family
-from torchpair.matrix import ARCH, CUDA, PYTHON, SM, VERSION, Field, Package, Row, named
+from torchpair.matrix import Package, Row, named
+from torchpair.matrix.fields import ARCH, CUDA, PYTHON, SM, VERSION, Field
 from torchpair.resolve import Spec, candidate, resolve
 from torchpair.search import Option, nearest
 

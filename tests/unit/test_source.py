@@ -13,7 +13,8 @@ import yaml
 from torchpair import compat, source
 from torchpair.compat.gpus import covers
 from torchpair.facts import Facts
-from torchpair.matrix import ARCH, SM, Row
+from torchpair.matrix import Row
+from torchpair.matrix.fields import ARCH, SM
 from torchpair.resolve import Spec, candidate
 from torchpair.workspace import Workspace
 
