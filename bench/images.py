@@ -24,7 +24,7 @@ from torchpair import build, layers, progress
 from torchpair import engine as engines
 from torchpair.engine import Engine
 from torchpair.factory import build_again
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 # Two patch releases and three Pythons, the newest that torchaudio's own wheel fits.

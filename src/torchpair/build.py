@@ -30,7 +30,7 @@ from torchpair.errors import BuildError
 from torchpair.journal import Journal
 from torchpair.matrix import Mirror
 from torchpair.progress import Progress, Silent
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 # Certificates of this machine, for downloads behind a proxy that opens TLS. They go in as a secret, never into a layer.
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")

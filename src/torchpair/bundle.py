@@ -31,7 +31,7 @@ from torchpair.fetch import digest
 from torchpair.matrix import Mirror
 from torchpair.parallel import each
 from torchpair.report import parse
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 SCHEMA = "torchpair.bundle/1"
 SUMS = "SHA256SUMS"

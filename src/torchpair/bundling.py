@@ -31,7 +31,7 @@ from torchpair.matrix import Mirror
 from torchpair.parallel import each
 from torchpair.progress import Progress
 from torchpair.report import write_whole
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 PARTS = ("downloads", "images", "locks", "sources", "torchpair")

@@ -27,7 +27,7 @@ from torchpair.errors import EngineError, TorchpairError, visible
 from torchpair.lock import Lock
 from torchpair.probe.select import PROFILES
 from torchpair.report import CheckResult, GpuMode, Report
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 SECONDS = 300.0
 BARE = ("pair.origin", "pair.files")  # import nothing

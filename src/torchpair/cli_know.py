@@ -14,7 +14,7 @@ from torchpair.cli_options import json_flag, matrix_option
 from torchpair.errors import EXIT_USAGE, TorchpairError
 
 if TYPE_CHECKING:
-    from torchpair.resolve import Spec
+    from torchpair.spec import Spec
     from torchpair.workspace import Workspace
 
 known_base = click.option(

@@ -13,8 +13,9 @@ from torchpair.bundle import BundleError
 from torchpair.engine import Engine
 from torchpair.matrix import Mirror
 from torchpair.progress import Progress
-from torchpair.resolve import TOOLS_APT, Spec
+from torchpair.resolve import TOOLS_APT
 from torchpair.resources import text_templates
+from torchpair.spec import Spec
 
 
 @dataclass(frozen=True)

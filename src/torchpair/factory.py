@@ -29,8 +29,8 @@ from torchpair.materials import NOTHING, Given
 from torchpair.matrix import Row
 from torchpair.present import Outcome
 from torchpair.report import GpuMode, Report
-from torchpair.resolve import Spec
 from torchpair.sources import SourceError
+from torchpair.spec import Spec
 from torchpair.workspace import BASES, Workspace
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from torchpair import mirrors
 from torchpair.command import run
 from torchpair.errors import CommandError, LockError
 from torchpair.matrix import Mirror
-from torchpair.resolve import Requirement, Spec
+from torchpair.spec import Requirement, Spec
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -16,7 +16,7 @@ from torchpair.bundle import Bundle, BundleError
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, LockError, ResolveError, TorchpairError
 from torchpair.matrix import Row
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import BASES, Workspace
 
 Say = Callable[[str], None]

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from torchpair.errors import TorchpairError
 from torchpair.matrix import Mirror
-from torchpair.resolve import PYTORCH_INDEX, Spec
+from torchpair.spec import PYTORCH_INDEX, Spec
 
 NONE = Mirror("none")
 _LOGIN = re.compile(r"//[^/@]*@")

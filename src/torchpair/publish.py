@@ -26,7 +26,7 @@ from torchpair.lock import Lock, text
 from torchpair.push import Local
 from torchpair.registry import Registry
 from torchpair.report import Report
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.tags import Move
 from torchpair.wire import RegistryError, Say, retried
 from torchpair.workspace import Workspace

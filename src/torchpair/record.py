@@ -25,8 +25,8 @@ from torchpair.materials import Given
 from torchpair.matrix import Row
 from torchpair.proven import Entry
 from torchpair.report import GpuMode, Report
-from torchpair.resolve import Spec
 from torchpair.sources import SourceError
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 if TYPE_CHECKING:

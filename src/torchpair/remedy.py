@@ -12,7 +12,7 @@ from torchpair import search
 from torchpair.errors import TorchpairError
 from torchpair.explain import request
 from torchpair.facts import cuda_family
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 
 def public(version: object) -> str:

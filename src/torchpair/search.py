@@ -16,7 +16,8 @@ from torchpair.compat.gpus import covers, serves
 from torchpair.errors import ResolveError, TorchpairError
 from torchpair.facts import Facts, cuda_family
 from torchpair.matrix import Package, Row, named
-from torchpair.resolve import Spec, candidate, resolve
+from torchpair.resolve import candidate, resolve
+from torchpair.spec import Spec
 
 # GPT-SoVITS, best first, as its operations were tried on each pair (2.8.0: the last torchaudio that decodes by itself;
 # 2.10.0 with torchcodec; 2.5.1 is its README's, but current transformers refuse its `.bin` weights below torch 2.6).

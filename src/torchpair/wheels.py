@@ -12,7 +12,7 @@ from torchpair import mirrors
 from torchpair.errors import LockError
 from torchpair.lock import Lock, Locked
 from torchpair.matrix import Mirror
-from torchpair.resolve import PYTORCH_INDEX
+from torchpair.spec import PYTORCH_INDEX
 
 
 def addresses(lock: Lock, python: str, arch: str, mirror: Mirror) -> Iterator[tuple[Locked, str]]:

@@ -24,7 +24,8 @@ from torchpair.journal import Journal
 from torchpair.matrix import Mirror, Row
 from torchpair.probe.pack import pack
 from torchpair.report import write_whole
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
+from torchpair.spec import Spec
 
 BASES = ("nvidia", "local")
 

@@ -19,7 +19,7 @@ import requests.exceptions
 from torchpair import build, plan
 from torchpair.build import Steps
 from torchpair.matrix import Mirror
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 BASE, TORCH, AUDIO, PULL = ("sha256:" + digit * 64 for digit in "1234")

@@ -21,7 +21,8 @@ from torchpair.bundle import BundleError
 from torchpair.errors import EngineError, LockError, TorchpairError
 from torchpair.lock import Lock, Locked
 from torchpair.matrix import Mirror
-from torchpair.resolve import PYTORCH_INDEX, TOOLS_APT, Spec
+from torchpair.resolve import TOOLS_APT
+from torchpair.spec import PYTORCH_INDEX, Spec
 from torchpair.workspace import Workspace
 
 EIGHT = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'

@@ -13,7 +13,8 @@ from torchpair.errors import TorchpairError
 from torchpair.explain import Explanation, described, evidence, explain, lines, request, to_json, yaml_row
 from torchpair.facts import Facts, cuda_family
 from torchpair.matrix import Package, Row
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
+from torchpair.spec import Spec
 
 MakeRow = Callable[[str], Row]
 GOOD = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'

@@ -15,7 +15,7 @@ import pytest
 from torchpair import lock as locks
 from torchpair.errors import CommandError, LockError
 from torchpair.lock import Lock, Locked
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 if sys.version_info >= (3, 11):

@@ -16,7 +16,7 @@ from torchpair import build, lock, matrix, mirrors, render
 from torchpair.engine import Engine
 from torchpair.errors import MatrixError, TorchpairError
 from torchpair.matrix import Mirror, fields
-from torchpair.resolve import PYTORCH_INDEX, Spec
+from torchpair.spec import PYTORCH_INDEX, Spec
 from torchpair.workspace import Workspace
 
 MakeSpec = Callable[..., Spec]

@@ -17,8 +17,9 @@ from torchpair.compat.gpus import serves
 from torchpair.errors import TorchpairError
 from torchpair.facts import Facts
 from torchpair.matrix import Row
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
 from torchpair.search import Option, Wish
+from torchpair.spec import Spec
 
 MakeRow = Callable[[str], Row]
 FACTS = facts_data.load()

@@ -15,7 +15,8 @@ from torchpair.compat.gpus import covers
 from torchpair.facts import Facts
 from torchpair.matrix import Row
 from torchpair.matrix.fields import ARCH, SM
-from torchpair.resolve import Spec, candidate
+from torchpair.resolve import candidate
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 MakeRow = Callable[[str], Row]

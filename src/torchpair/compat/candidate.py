@@ -28,6 +28,11 @@ def from_wheels(c: Candidate) -> bool:
     return c.row.torch.origin == "wheel" and c.row.torchaudio.origin == "wheel"
 
 
+def from_source(row: Row) -> bool:
+    """Whether anything of a row is compiled, or is the base's own."""
+    return row.torch.origin != "wheel" or row.torchaudio.origin == "source"
+
+
 # Yields the key of the row to look at, what is wrong and what to do instead, once for each thing that breaks the rule.
 Predicate = Callable[[Candidate, Facts], Iterator[tuple[str, str, str | None]]]
 

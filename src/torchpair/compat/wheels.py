@@ -194,3 +194,8 @@ def _torchcodec_pair(c: Candidate, facts: Facts) -> Iterator[tuple[str, str, str
             f"{c.row.arch}, and without one torchaudio.load raises ImportError",
             None,
         )
+
+
+def numpy_pin(c: Candidate) -> str:
+    """What torch's wheel asks of numpy: "<2", or "" where either major works."""
+    return "<2" if c.torch and c.torch.numpy == "<2" else ""
