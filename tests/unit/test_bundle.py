@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from test_render import parse
 
-from torchpair import bundle, bundling, cli, debs, lock, materials, mirrors, wheels
+from torchpair import bundle, bundling, cli, debs, locking, materials, mirrors, wheels
 from torchpair.bundle import BundleError
 from torchpair.errors import EngineError, LockError, TorchpairError
 from torchpair.lock import Lock, Locked
@@ -263,7 +263,7 @@ def test_the_address_of_each_wheel_is_the_index_s(monkeypatch: pytest.MonkeyPatc
         others = {"url": "https://i/other.whl", "hashes": {"sha256": "c" * 64}}
         return [{"wheels": [others, {"url": "https://me:secret@i/numpy.whl", "hashes": {"sha256": "a" * 64}}]}]
 
-    monkeypatch.setattr(lock, "settle", settle)
+    monkeypatch.setattr(locking, "settle", settle)
     both = Lock("", (WHEEL, TORCH))
     mirror = Mirror("m", pytorch="https://mirror.example/whl")
     found = {wheel.name: url for wheel, url in wheels.addresses(both, "3.11", "x86_64", mirror)}
