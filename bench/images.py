@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from torchpair import base as bases
-from torchpair import build, layers, progress
+from torchpair import build, difference, layers, progress
 from torchpair import engine as engines
 from torchpair.engine import Engine
 from torchpair.factory import build_again
@@ -173,7 +173,7 @@ def _run(bench: Bench, folder: Path, say: Say) -> list[dict[str, object]]:
     edit = _late_edit(bench, folder, say)
     say("ours: one image once more, without the cache")
     with build_again(bench.workspace, bench.engine, last, Console(file=io.StringIO())) as twin:
-        alike, size = layers.same(found[last.name], layers.read(bench.engine, twin))
+        alike, size = difference.same(found[last.name], layers.read(bench.engine, twin))
     shared = {spec.distro: plain[spec.name].shared for spec in bench.specs}
     all_plain = sum(plain[spec.name].seconds for spec in bench.specs) + sum(shared.values())
     one, other = plain[last.name], plain["late"]

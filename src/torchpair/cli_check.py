@@ -119,6 +119,7 @@ def layers(target: str, file: Path, base: str, have: str | None, rebuild: bool, 
     \b
     torchpair layers torch2.14.1-cu130-py313 --have torch2.8.0-cu128-py311
     """
+    from torchpair import difference
     from torchpair import layers as layered
     from torchpair.console import console
     from torchpair.factory import build_again, spec_of
@@ -135,9 +136,9 @@ def layers(target: str, file: Path, base: str, have: str | None, rebuild: bool, 
         if spec is None:
             raise TorchpairError(f"{target} is no row of {file}", remedy="--diff builds a row once more: name one")
         with build_again(workspace, engine, spec, console()) as again:
-            shares = layered.same(layered.read(engine, spec.reference), layered.read(engine, again))
-            found = layered.differences(engine, spec.reference, again)
-        click.echo("\n".join(layered.diff_lines(shares, found)))
+            shares = difference.same(layered.read(engine, spec.reference), layered.read(engine, again))
+            found = difference.differences(engine, spec.reference, again)
+        click.echo("\n".join(difference.diff_lines(shares, found)))
         sys.exit(1 if found else 0)
     image = reference(target)
     there = layered.read(engine, reference(have)) if have else None
