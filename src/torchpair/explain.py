@@ -13,8 +13,8 @@ from torchpair.errors import ResolveError, TorchpairError
 from torchpair.facts import Facts, cuda_family
 from torchpair.matrix import Package, Row, named
 from torchpair.matrix.fields import ARCH, CUDA, PYTHON, SM, VERSION, Field
+from torchpair.neighbours import Option, nearest
 from torchpair.resolve import candidate, resolve
-from torchpair.search import Option, nearest
 from torchpair.spec import Spec
 
 

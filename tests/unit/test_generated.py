@@ -11,8 +11,8 @@ from torchpair.errors import MatrixError, ResolveError
 from torchpair.explain import explain, lines, to_json
 from torchpair.matrix import Row
 from torchpair.matrix.fields import ROW_KEYS
+from torchpair.neighbours import nearest
 from torchpair.resolve import candidate, resolve
-from torchpair.search import nearest
 
 FACTS = facts_data.load()
 BASES = ("nvidia", "local")

@@ -17,8 +17,9 @@ from torchpair.compat.gpus import serves
 from torchpair.errors import TorchpairError
 from torchpair.facts import Facts
 from torchpair.matrix import Row
+from torchpair.neighbours import Option, nearest
 from torchpair.resolve import resolve
-from torchpair.search import Option, Wish
+from torchpair.search import Wish
 from torchpair.spec import Spec
 
 MakeRow = Callable[[str], Row]
@@ -61,7 +62,7 @@ Names = list[tuple[str, str, str, str]]
 
 def near(row: Row, facts: Facts, base: str = "nvidia", most: int = 3) -> list[Option]:
     """The nearest, after what holds for each of them."""
-    options = search.nearest(row, facts, base, most)
+    options = nearest(row, facts, base, most)
     assert 0 < len(options) <= most
     for option in options:
         where = row.base if row.base in ("nvidia", "local") else base
