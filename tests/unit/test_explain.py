@@ -92,7 +92,7 @@ def test_refused_by_its_rule_with_a_way_out(
 
 
 def test_the_best_comes_first(facts: Facts) -> None:
-    """In the order of neighbours.nearest, whose distances grow (test_search.py); the CUDA asked for before another one."""
+    """In the order of neighbours.nearest: distances grow (test_search.py); the CUDA asked for before another one."""
     row = request(facts, "2.15.0", cuda="13.2", python="3.12")
     e = explain(row, facts)
     assert e.options == tuple(nearest(row, facts, "nvidia"))
