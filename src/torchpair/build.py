@@ -189,7 +189,7 @@ def _buildx(
     if network := inputs.network or ("host" if mirrors.here(mirror) else None):
         argv += ["--network", network]
     for name, path in inputs.contexts.items():
-        argv += ["--build-context", f"{name}={path}"]
+        argv += ["--build-context", f"{name}={path.resolve()}"]  # buildx is called in the matrix's folder
     wishes = [f"jobs={inputs.max_jobs}"] if inputs.max_jobs else []
     wishes += ["recache=1"] if inputs.recache else []
     wishes += ["nice=1"] if inputs.nice else []
@@ -236,7 +236,7 @@ def call(
 
 def _whole_log(engine: Engine, spec: Spec, folder: Path, log: Path, mirror: Mirror, inputs: Inputs) -> None:
     """Put the compiler's own whole log beside the build's: BuildKit cuts a step's off at 2 MiB."""
-    more = ["--target", "log", "--output", f"type=local,dest={log.parent}", "--build-arg", f"ASKED={time.time()}"]
+    more = ["--target", "log", "--output", f"type=local,dest={log.parent.resolve()}", "--build-arg", f"ASKED={time.time()}"]
     steps = Steps(spec.name, Silent())
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
         _buildx(engine, spec, folder, Path(temporary) / "log", steps, [], mirror, inputs, more)

@@ -74,12 +74,12 @@ def run(
         return answer
     with closing(engine.client(timeout=120)) as client:
         try:
-            with _handed_in(client, reference, files, declared) as volume:
+            with _handed_in(client, reference, files, declared) as volume, _shut(client, declared) as shut:
                 container = (
                     DockerContainer(reference, docker_client_kw={"environment": engine.env()})
                     .with_command(list(command))
                     .with_tmpfs_mount("/tmp", "size=1g")
-                    .with_kwargs(**_limits(memory, cpus, volume, declared, devices))
+                    .with_kwargs(**_limits(memory, cpus, volume, shut, devices))
                 )
                 try:
                     container.start()
@@ -92,10 +92,8 @@ def run(
 
 
 def _limits(
-    memory: str, cpus: str | None, volume: str, declared: Sequence[str], devices: Sequence[DeviceRequest]
+    memory: str, cpus: str | None, volume: str, shut: Sequence[Mount], devices: Sequence[DeviceRequest]
 ) -> dict[str, Any]:
-    # A declared volume would be made writable, and as large as the disk.
-    shut = [Mount(path, None, type="volume", read_only=True) for path in declared if path != HOME]
     return {
         "entrypoint": ["sh", "-c"],
         "network_mode": "none",
@@ -115,6 +113,25 @@ def _limits(
         "log_config": LogConfig(type="json-file", config={"max-size": OUTPUT, "max-file": "1"}),
         "device_requests": list(devices) or None,
     }
+
+
+@contextmanager
+def _shut(client: DockerClient, declared: Sequence[str]) -> Iterator[list[Mount]]:
+    """Read-only mounts over the declared volumes: the engine's own would be writable, and as large as the disk.
+
+    By name: Docker refuses an anonymous volume that is read-only (26.1).
+    """
+    volumes = []
+    try:
+        mounts = []
+        for path in declared:
+            if path != HOME:
+                volumes.append(client.volumes.create(labels={OWNER: held.me()}))
+                mounts.append(Mount(path, volumes[-1].name, type="volume", read_only=True))
+        yield mounts
+    finally:
+        for volume in volumes:
+            volume.remove(force=True)
 
 
 @contextmanager

@@ -246,7 +246,8 @@ def save(report: Report, folder: Path) -> Path:
     """
     body = Report.from_json(report.to_json()).to_json()
     path = folder / f"{file_stem(report.row or report.image)}.json"
-    write_whole(path, json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    # ASCII: what an image said may hold characters that move a terminal, and a report is read with `cat` too.
+    write_whole(path, json.dumps(body, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
     return path
 
 

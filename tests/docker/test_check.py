@@ -21,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("images", "nothing_left")
 
 
 @pytest.fixture
-def fake(engine: Engine, client: DockerClient, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """An image whose `python` is a shell script."""
+def fake(engine: Engine, client: DockerClient, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """An image whose `python` is a shell script, and what else its Dockerfile says."""
     made: list[str] = []
 
-    def make(script: str) -> str:
+    def make(script: str, more: str = "") -> str:
         (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "python").chmod(0o755)
-        (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nCOPY python /usr/bin/python\n")
+        (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nCOPY python /usr/bin/python\n{more}\n")
         reference = f"torchpair-test:fake{len(made)}"
         argv = [*engine.buildx, "build", "--quiet", "--load", "--tag", reference, str(tmp_path)]
         subprocess.run(argv, env=engine.env(), check=True, capture_output=True)
@@ -131,6 +131,16 @@ def test_the_cage(fake: Callable[[str], str], tmp_path: Path) -> None:
     assert any(line.split() == ["NoNewPrivs:", "1"] for line in lines)
     assert any("Read-only file system" in line for line in lines)
     assert "tmp is writable" in lines
+
+
+def test_a_volume_that_an_image_declares_has_its_files_and_is_not_writable(
+    fake: Callable[..., str], tmp_path: Path
+) -> None:
+    script = "cat /data/kept >&2; touch /data/x 2>&1 | head -1 >&2; exit 3"
+    _, report = check(fake(script, "RUN mkdir /data && echo as it was > /data/kept\nVOLUME /data"), cwd=tmp_path)
+    lines = report["log"].splitlines()
+    assert "as it was" in lines
+    assert any("Read-only file system" in line for line in lines)
 
 
 def test_an_image_that_is_not_there(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ class Index:
             def do_GET(self) -> None:
                 index.answer(self)
 
+            do_HEAD = do_GET  # uv asks how large a wheel is where the page does not say
+
             def log_message(self, *arguments: Any) -> None: ...
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -109,6 +111,8 @@ class Index:
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
+        if request.command == "HEAD":
+            return
         half = len(body) // 2
         request.wfile.write(body[:half])
         if fault == "stall":

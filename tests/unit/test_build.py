@@ -328,6 +328,18 @@ def test_the_network_that_is_asked_for(spec: Callable[..., Spec], images: Images
     assert {("--network", "none"), ("--build-context", f"bundle={tmp_path}")} <= set(pairwise(told))
 
 
+def test_a_context_is_found_from_another_folder(
+    spec: Callable[..., Spec], images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """buildx is called in the matrix's folder; what was named from here is named whole."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    wanted = spec(TWO[0])
+    images([wanted], KEEP, lambda reference: "sha256:1", inputs={wanted.name: build.Inputs({"audio": Path("source")})})
+    told = (tmp_path / wanted.name).read_text(encoding="utf-8").split()
+    assert ("--build-context", f"audio={tmp_path}/here/source") in pairwise(told)
+
+
 def test_the_login_of_an_index_is_a_secret_and_no_argument(
     spec: Callable[..., Spec], images: Images, tmp_path: Path
 ) -> None:
