@@ -27,16 +27,9 @@ import docker.errors
 from docker.auth import INDEX_NAME, INDEX_URL, resolve_repository_name
 
 from torchpair import keyring, mirrors
+from torchpair.apt import Mirror, apt_install, machine_mirror, os_release
 from torchpair.command import run
-from torchpair.engine import (
-    STATE,
-    Engine,
-    Mirror,
-    Say,
-    apt_install,
-    machine_mirror,
-    os_release,
-)
+from torchpair.engine import STATE, Engine, Say
 from torchpair.errors import CommandError, EngineError, TorchpairError
 from torchpair.held import locked
 from torchpair.suite import ARCHIVES, SUITES, Archive, Suite

@@ -208,18 +208,18 @@ def engine() -> None:
 @engine.command(short_help="Find a Docker engine, or start one where that can be.")
 def start() -> None:
     """Find a Docker engine, or start one where that is possible (root, on Debian or Ubuntu)."""
-    from torchpair import engine as engines
+    from torchpair import dockerd
 
-    found = engines.ensure(_say)
+    found = dockerd.ensure(_say)
     click.echo(f"Docker {found.version} answers on {found.host}.")
 
 
 @engine.command(short_help="Stop the engine that torchpair started.")
 def stop() -> None:
     """Stop the engine that torchpair started; any other is left alone."""
-    from torchpair import engine as engines
+    from torchpair import dockerd
 
-    if not engines.stop(_say):
+    if not dockerd.stop(_say):
         click.echo("No engine that torchpair started is running.")
 
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import docker.errors
 
 from torchpair import base as bases
-from torchpair import build, check, factory, materials, mirrors, present, proven, render
-from torchpair import engine as engines
+from torchpair import build, check, dockerd, factory, materials, mirrors, present, proven, render
 from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, ResolveError, TorchpairError
@@ -58,7 +57,7 @@ def rows(
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    engine = engines.ensure(say)
+    engine = dockerd.ensure(say)
     os.environ["DOCKER_HOST"] = engine.host
     outcomes = []
     for row in workspace.choose(names, everything=True):

@@ -20,7 +20,8 @@ import docker.errors
 import pytest
 
 from torchpair import base
-from torchpair.engine import Engine, Mirror
+from torchpair.apt import Mirror
+from torchpair.engine import Engine
 from torchpair.errors import CommandError, EngineError, TorchpairError
 from torchpair.facts import Facts
 from torchpair.suite import DEBIAN, SUITES, UBUNTU, Suite

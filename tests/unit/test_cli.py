@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from torchpair import cli, engine, factory, materials, plan, render, search, shard
+from torchpair import cli, dockerd, engine, factory, materials, plan, render, search, shard
 from torchpair import facts as facts_data
 from torchpair import lock as locks
 from torchpair.errors import CommandError, EngineError
@@ -42,7 +42,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def no_engine(*_: object, **__: object) -> None:
         raise AssertionError("an engine was asked for")
 
-    monkeypatch.setattr(engine, "ensure", no_engine)
+    monkeypatch.setattr(dockerd, "ensure", no_engine)
     monkeypatch.delenv("BASE", raising=False)
     monkeypatch.delenv("GPU", raising=False)
 

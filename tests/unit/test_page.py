@@ -18,7 +18,7 @@ import pytest
 from test_present import ALL, BROKEN, EVIL, SILENT, check, hostile, report
 
 from torchpair import present
-from torchpair.engine import apt_install
+from torchpair.apt import apt_install
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
