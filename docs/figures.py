@@ -23,8 +23,8 @@ from packaging.version import Version
 from torchpair import compat, source
 from torchpair import facts as facts_data
 from torchpair.facts import Facts, cuda_family
+from torchpair.files import write_whole
 from torchpair.matrix import Package, Row, named
-from torchpair.report import write_whole
 from torchpair.resolve import candidate
 
 HERE = Path(__file__).resolve().parent

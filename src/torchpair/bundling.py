@@ -25,12 +25,12 @@ from torchpair.bundle import BundleError
 from torchpair.command import run
 from torchpair.engine import Engine
 from torchpair.errors import CommandError, EngineError, LockError
+from torchpair.files import write_whole
 from torchpair.lock import Lock
 from torchpair.materials import NOTHING
 from torchpair.matrix import Mirror
 from torchpair.parallel import each
 from torchpair.progress import Progress
-from torchpair.report import write_whole
 from torchpair.resolve import Spec
 from torchpair.workspace import Workspace
 

@@ -229,12 +229,12 @@ def _built(
     """Build the image upon a row that was proven here; its reference. Raises TorchpairError."""
     from dataclasses import replace
 
-    from torchpair import build, sovits_image
+    from torchpair import build, files, sovits_image
     from torchpair import report as reports
 
     application = _application(workspace, engine, row, flavour)
     held = build.image(engine, application.base)
-    report = reports.load(workspace.reports / f"{reports.file_stem(application.row)}.json")
+    report = reports.load(workspace.reports / f"{files.file_stem(application.row)}.json")
     if held is None or report.image_id != held[0] or report.verdict != "healthy":
         raise TorchpairError(
             f"{application.base} is not proven here",
@@ -261,7 +261,7 @@ def lock(file: Path, mirror: str | None, row: str | None) -> None:
     """Settle exact versions of what GPT-SoVITS adds to a row, for every flavour: locks/gpt-sovits/."""
     from torchpair import deploy as deployments
     from torchpair import sovits_image, sovits_lock
-    from torchpair.report import write_whole
+    from torchpair.files import write_whole
     from torchpair.workspace import BASES, Workspace
 
     workspace = Workspace(file, mirror or None)

@@ -25,7 +25,8 @@ from torchpair.diagnose import Cause, Host
 from torchpair.errors import TorchpairError
 from torchpair.probe.pack import pack
 from torchpair.probe.select import PROFILES
-from torchpair.report import MAX_BYTES, GpuMode, Report
+from torchpair.report import GpuMode, Report
+from torchpair.strict_json import MAX_BYTES
 
 SCHEMA = "torchpair.doctor/1"
 

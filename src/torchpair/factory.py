@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchpair import build, bundle, check, materials, plan, present, progress, shard, space
+from torchpair import build, bundle, check, files, materials, plan, present, progress, shard, space
 from torchpair import report as reports
 from torchpair.build import Built
 from torchpair.bundle import BundleError
@@ -282,7 +282,7 @@ def _prove(
 ) -> tuple[Report | None, Outcome]:
     """Check one image, unless a report of this very image, by this very probe, says healthy already."""
     spec = built.spec
-    path = workspace.reports / f"{reports.file_stem(spec.name)}.json"
+    path = workspace.reports / f"{files.file_stem(spec.name)}.json"
     old = None if again else _standing(path, built, gpu, digest, engine)
     if old:
         shown.say(f"{spec.name}: proven already, on {old.started[:10]}")
@@ -322,7 +322,7 @@ def _all_reports(workspace: Workspace, fresh: Sequence[Report]) -> list[Report]:
     for name in known:
         if name not in merged:
             try:
-                merged[name] = reports.load(workspace.reports / f"{reports.file_stem(name)}.json")
+                merged[name] = reports.load(workspace.reports / f"{files.file_stem(name)}.json")
             except TorchpairError:
                 continue
     return [merged[name] for name in known if name in merged]

@@ -27,8 +27,8 @@ from torchpair.deploy import Deployment
 from torchpair.diagnose import Host
 from torchpair.engine import Engine
 from torchpair.errors import EXIT_UNHEALTHY, CommandError, EngineError, TorchpairError, visible
+from torchpair.files import write_whole
 from torchpair.progress import Progress
-from torchpair.report import write_whole
 from torchpair.sovits import layout, start, weights
 
 FREE_GB = 5  # for logs, caches and output

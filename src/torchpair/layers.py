@@ -17,8 +17,7 @@ from docker import DockerClient
 from docker.types import LogConfig
 
 from torchpair import inventory as inside
-from torchpair import present
-from torchpair import report as reports
+from torchpair import present, strict_json
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
 from torchpair.resolve import layer_of
@@ -137,7 +136,7 @@ def take_inventory(engine: Engine, reference: str) -> Inventory:
         text = _run_inside(engine, reference, Path(inside.__file__).read_text(encoding="utf-8"))
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise EngineError(f"the files of {reference} cannot be counted", why=str(error)[:500]) from error
-    body = reports.parse(text, reference)
+    body = strict_json.parse(text, reference)
     try:
         assert isinstance(body, dict)
         wheels, debs, nobody = (

@@ -25,7 +25,8 @@ from rich.text import Text
 
 from torchpair import diagnose
 from torchpair.errors import visible
-from torchpair.report import CheckResult, Report, accepted, write_whole
+from torchpair.files import write_whole
+from torchpair.report import CheckResult, Report, accepted
 from torchpair.resources import page_templates
 
 VERDICTS = {

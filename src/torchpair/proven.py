@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torchpair import present
+from torchpair import files, present, strict_json
 from torchpair import report as reports
 from torchpair.errors import TorchpairError
 from torchpair.report import Report
@@ -53,7 +53,7 @@ def load(page: Path) -> tuple[Entry, ...]:
     file = data_file(page)
     if not file.is_file():
         return ()
-    body = reports.parse(file.read_bytes(), str(file))
+    body = strict_json.parse(file.read_bytes(), str(file))
     try:
         if not isinstance(body, dict) or body["schema"] != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
@@ -68,7 +68,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
     entry = Entry(**{**item, "reasons": tuple(item["reasons"])})
     if (entry.report is None) != bool(entry.reasons):
         raise ValueError(f"{entry.row}: a report or reasons, one of the two")
-    if entry.report is not None and entry.report != f"{reports.file_stem(entry.row)}.json":
+    if entry.report is not None and entry.report != f"{files.file_stem(entry.row)}.json":
         raise ValueError(f"{entry.row}: {entry.report} is not its report")
     return entry
 

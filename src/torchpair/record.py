@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import docker.errors
 
 from torchpair import base as bases
-from torchpair import build, check, dockerd, factory, materials, mirrors, present, proven, render
+from torchpair import build, check, dockerd, factory, files, materials, mirrors, present, proven, render
 from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, ResolveError, TorchpairError
@@ -150,7 +150,7 @@ def _written(workspace: Workspace, spec: Spec, page: Path, outcome: present.Outc
         ), None
     report = reports.load(outcome.report)
     more = {"dockerfile": rendered(workspace, spec), "compiled_from": workspace.compiled_from(spec)}
-    return _entry(workspace, spec.row, page, report=f"{reports.file_stem(spec.name)}.json", **more), report
+    return _entry(workspace, spec.row, page, report=f"{files.file_stem(spec.name)}.json", **more), report
 
 
 def keep(workspace: Workspace, page: Path, entry: Entry, report: Report | None = None) -> None:
@@ -160,7 +160,7 @@ def keep(workspace: Workspace, page: Path, entry: Entry, report: Report | None =
         reports.save(report, folder)
     old = proven.load(page)
     entries = proven.merged(old, entry, [row.name for row in workspace.rows])
-    reports.write_whole(proven.data_file(page), proven.text(entries))
+    files.write_whole(proven.data_file(page), proven.text(entries))
     write(page)
     for path in folder.glob("*.json"):  # of rows that are gone, or that can no longer be built
         if path.name not in {entry.report for entry in entries}:
@@ -175,7 +175,7 @@ def written(page: Path) -> str:
 
 
 def write(page: Path) -> None:
-    reports.write_whole(page, written(page))
+    files.write_whole(page, written(page))
 
 
 def held(engine: Engine) -> frozenset[str]:
