@@ -148,10 +148,10 @@ def _driver(facts: Facts, cuda: str) -> str:
 
 
 def page_of_reports(files: Sequence[Path]) -> str:
-    from torchpair import present, report
+    from torchpair import page, report
 
     reports = [report.load(file) for file in files]
-    return present.html(reports, max(one.started for one in reports)[:16].replace("T", " ") + " UTC")
+    return page.html(reports, max(one.started for one in reports)[:16].replace("T", " ") + " UTC")
 
 
 def page_of_catalog(file: Path) -> str:

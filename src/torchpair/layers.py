@@ -16,8 +16,8 @@ import requests.exceptions
 from docker import DockerClient
 from docker.types import LogConfig
 
+from torchpair import formatting, strict_json
 from torchpair import inventory as inside
-from torchpair import present, strict_json
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
 from torchpair.resolve import layer_of
@@ -223,7 +223,7 @@ def lines(contents: Contents, there: Sequence[Layer] | None = None, have: str | 
         size = sum(layer.size for layer in new)
         names = ", ".join(layer.name for layer in new if layer.size > 0)
         out.append(f"who has {have} pulls {size / 1e9:.2f} GB of {contents.size / 1e9:.2f}: {names}")
-    return present.block("\n".join(out), TEXT).split("\n")
+    return formatting.block("\n".join(out), TEXT).split("\n")
 
 
 # ---- two builds of one lock ---------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def diff_lines(shares: tuple[int, int], found: Sequence[Difference]) -> list[str
         out.append(f"{difference.layer}: {difference.path}: {difference.what}")
     if found[DIFFERENCES:]:
         out.append(f"and {len(found) - DIFFERENCES} more")
-    return present.block("\n".join(out), TEXT).split("\n")
+    return formatting.block("\n".join(out), TEXT).split("\n")
 
 
 def compared(layer: str, one: Mapping[str, Entry], other: Mapping[str, Entry]) -> Iterator[Difference]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import docker.errors
 
 from torchpair import base as bases
-from torchpair import build, check, dockerd, factory, files, materials, mirrors, present, proven, render
+from torchpair import build, check, dockerd, factory, files, formatting, materials, mirrors, present, proven, render
 from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, ResolveError, TorchpairError
@@ -110,7 +110,7 @@ def look(
 
 def _said(error: TorchpairError) -> str:
     """An error as a reason: without its place and its remedy."""
-    return present.plain(f"{error.what} ({error.why})" if error.why else error.what)
+    return formatting.plain(f"{error.what} ({error.why})" if error.why else error.what)
 
 
 def standing(workspace: Workspace, spec: Spec, page: Path, engine: Engine) -> Report | None:
@@ -146,7 +146,7 @@ def _written(workspace: Workspace, spec: Spec, page: Path, outcome: present.Outc
     """What is written down of a row that was to be built: its report, or why there is none."""
     if outcome.report is None:
         return _entry(
-            workspace, spec.row, page, reasons=(present.plain(f"{outcome.verdict}: {outcome.note}", 1000),)
+            workspace, spec.row, page, reasons=(formatting.plain(f"{outcome.verdict}: {outcome.note}", 1000),)
         ), None
     report = reports.load(outcome.report)
     more = {"dockerfile": rendered(workspace, spec), "compiled_from": workspace.compiled_from(spec)}
