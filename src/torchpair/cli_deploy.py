@@ -65,7 +65,7 @@ def gpt_sovits(
     torchpair deploy gpt-sovits --gpu --flavour lite --models /srv/sovits
     """
     from torchpair import deploy as deployments
-    from torchpair import launch, progress, sovits_row
+    from torchpair import launch, progress, readiness, sovits_row
     from torchpair.console import console
     from torchpair.deploy import Deployment
     from torchpair.sovits import weights
@@ -92,7 +92,7 @@ def gpt_sovits(
         for path in launch.write(planned, folder):
             screen.print(f"# {path}", highlight=False, markup=False, soft_wrap=True)
             screen.print(path.read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
-        for finding in launch.examine(engine, planned, folder) if engine else ():
+        for finding in readiness.examine(engine, planned, folder) if engine else ():
             screen.print(str(finding), highlight=False, markup=False, soft_wrap=True)
         screen.print("Nothing was started.")
         return
@@ -102,11 +102,11 @@ def gpt_sovits(
         if image is None:
             tag = sovits_row.built(workspace, engine, row, flavour, source, nltk, shown)
         ready = deployment(launch.pinned(engine, tag))
-        findings = launch.examine(engine, ready, folder)
+        findings = readiness.examine(engine, ready, folder)
         for finding in findings:
             shown.say(str(finding))
         launch.write(ready, folder)
-        launch.refuse(findings)
+        readiness.refuse(findings)
         launch.make_folders(ready, folder)
         launch.up(engine, ready, folder, shown, timeout)
     screen.print(
@@ -115,7 +115,7 @@ def gpt_sovits(
     if ready.webui:
         screen.print("The WebUI: COMPOSE_PROFILES=api,webui in .env, then docker compose up -d.", highlight=False)
     screen.print(
-        f"Put a voice of 3 to 10 s into {launch.voices(launch._below(folder, ready.data))}/voice.wav, then:\n"
+        f"Put a voice of 3 to 10 s into {launch.voices(launch.below(folder, ready.data))}/voice.wav, then:\n"
         f"{deployments.curl(ready)}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
