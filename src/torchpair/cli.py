@@ -241,7 +241,7 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
     """
     workspace = workspace_of(file)
     if form == "github":
-        from torchpair.factory import github
+        from torchpair.jobs import github
 
         click.echo(github(workspace, names, everything, jobs))
         return

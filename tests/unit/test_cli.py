@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from torchpair import cli, dockerd, engine, factory, materials, plan, render, search, shard
+from torchpair import cli, dockerd, engine, factory, jobs, materials, plan, render, search, shard
 from torchpair import facts as facts_data
 from torchpair import lock as locks
 from torchpair.errors import CommandError, EngineError
@@ -302,7 +302,7 @@ def test_at_most_256_jobs() -> None:
 
 def test_the_shards_of_a_matrix_are_all_of_it(project: Project) -> None:
     workspace = project(MANY)
-    parts = [factory.in_shard(workspace, workspace.rows, index, 3) for index in (1, 2, 3)]
+    parts = [jobs.in_shard(workspace, workspace.rows, index, 3) for index in (1, 2, 3)]
     assert sorted(row.name for part in parts for row in part) == sorted(row.name for row in workspace.rows)
     assert max(map(len, parts)) <= 3
 
