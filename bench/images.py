@@ -20,8 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from torchpair import base as bases
-from torchpair import build, difference, layers, progress
-from torchpair import engine as engines
+from torchpair import build, difference, dockerd, layers, progress
 from torchpair.engine import Engine
 from torchpair.factory import build_again
 from torchpair.spec import Spec
@@ -269,7 +268,7 @@ def _ratio(name: str, ours: float, other: float, unit: str, against: str) -> dic
 
 
 def engine_and_base(say: Say) -> tuple[Engine, str]:
-    engine = engines.ensure(say)
+    engine = dockerd.ensure(say)
     kind, why = bases.choose_base("auto", "nvidia/cuda:13.0.3-base-ubuntu24.04", engine)
     say(why)
     return engine, kind

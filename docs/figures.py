@@ -24,8 +24,8 @@ from torchpair import compat, source
 from torchpair import facts as facts_data
 from torchpair.compat.wheels import CODEC_SINCE
 from torchpair.facts import Facts, cuda_family
+from torchpair.files import write_whole
 from torchpair.matrix import Package, Row, named
-from torchpair.report import write_whole
 from torchpair.resolve import candidate
 
 HERE = Path(__file__).resolve().parent
@@ -149,10 +149,10 @@ def _driver(facts: Facts, cuda: str) -> str:
 
 
 def page_of_reports(files: Sequence[Path]) -> str:
-    from torchpair import present, report
+    from torchpair import page, report
 
     reports = [report.load(file) for file in files]
-    return present.html(reports, max(one.started for one in reports)[:16].replace("T", " ") + " UTC")
+    return page.html(reports, max(one.started for one in reports)[:16].replace("T", " ") + " UTC")
 
 
 def page_of_catalog(file: Path) -> str:

@@ -181,7 +181,7 @@ def page(where: str, output: Path) -> None:
     from torchpair import facts as facts_data
     from torchpair import pull as pulls
     from torchpair import shelf
-    from torchpair.report import write_whole
+    from torchpair.files import write_whole
 
     offer = pulls.catalog(where, _aside)
     write_whole(output, shelf.html(offer, facts_data.load()))

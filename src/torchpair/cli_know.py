@@ -80,6 +80,7 @@ def _specs(workspace: Workspace, base: str) -> list[Spec]:
 
 
 def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
+    from torchpair import files
     from torchpair import report as reports
 
     try:
@@ -87,7 +88,7 @@ def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
     except TorchpairError:
         locked = False
     try:
-        report = reports.load(workspace.reports / f"{reports.file_stem(spec.name)}.json")
+        report = reports.load(workspace.reports / f"{files.file_stem(spec.name)}.json")
     except TorchpairError:
         return {"locked": locked, "proven": None, "compiled_from": {}}
     proven = {"verdict": report.verdict, "started": report.started, "base": report.base, "image": report.image}

@@ -13,7 +13,7 @@ import docker.errors
 import requests.exceptions
 from docker import DockerClient
 
-from torchpair import present
+from torchpair import formatting
 from torchpair.engine import Engine
 from torchpair.errors import EngineError
 from torchpair.layers import TEXT, Layer, pulled, read
@@ -64,7 +64,7 @@ def diff_lines(shares: tuple[int, int], found: Sequence[Difference]) -> list[str
         out.append(f"{difference.layer}: {difference.path}: {difference.what}")
     if found[DIFFERENCES:]:
         out.append(f"and {len(found) - DIFFERENCES} more")
-    return present.block("\n".join(out), TEXT).split("\n")
+    return formatting.block("\n".join(out), TEXT).split("\n")
 
 
 def compared(layer: str, one: Mapping[str, Entry], other: Mapping[str, Entry]) -> Iterator[Difference]:

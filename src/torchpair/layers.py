@@ -13,9 +13,8 @@ import docker.errors
 import requests.exceptions
 from docker.types import LogConfig
 
+from torchpair import formatting, strict_json
 from torchpair import inventory as inside
-from torchpair import present
-from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
 from torchpair.resolve import layer_of
@@ -124,7 +123,7 @@ def take_inventory(engine: Engine, reference: str) -> Inventory:
         text = _run_inside(engine, reference, Path(inside.__file__).read_text(encoding="utf-8"))
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise EngineError(f"the files of {reference} cannot be counted", why=str(error)[:500]) from error
-    body = reports.parse(text, reference)
+    body = strict_json.parse(text, reference)
     try:
         assert isinstance(body, dict)
         wheels, debs, nobody = (
@@ -211,4 +210,4 @@ def lines(contents: Contents, there: Sequence[Layer] | None = None, have: str | 
         size = sum(layer.size for layer in new)
         names = ", ".join(layer.name for layer in new if layer.size > 0)
         out.append(f"who has {have} pulls {size / 1e9:.2f} GB of {contents.size / 1e9:.2f}: {names}")
-    return present.block("\n".join(out), TEXT).split("\n")
+    return formatting.block("\n".join(out), TEXT).split("\n")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import docker.errors
 
-from torchpair import __version__, build, bundle, mirrors, sources
+from torchpair import __version__, build, bundle, dockerd, mirrors, sources
 from torchpair import base as bases
 from torchpair import engine as engines
 from torchpair.bundle import Bundle, BundleError
@@ -38,7 +38,7 @@ NOTHING = Given()
 
 def engine(workspace: Workspace, say: Say) -> Engine:
     """The engine that answers, or that is started; from here on it is that of every program called. EngineError."""
-    found = engines.ensure(say, offline=workspace.offline)
+    found = dockerd.ensure(say, offline=workspace.offline)
     os.environ["DOCKER_HOST"] = found.host
     return found
 

@@ -19,11 +19,11 @@ from torchpair import lock as lockfile
 from torchpair.bundle import HERE, Bundle
 from torchpair.errors import LockError, ResolveError, TorchpairError
 from torchpair.facts import Facts
+from torchpair.files import write_whole
 from torchpair.held import locked
 from torchpair.journal import Journal
 from torchpair.matrix import Mirror, Row
 from torchpair.probe.pack import pack
-from torchpair.report import write_whole
 from torchpair.resolve import resolve
 from torchpair.spec import Spec
 

@@ -226,7 +226,7 @@ def test_a_damaged_bundle_is_refused_before_an_engine_is_looked_for(
     def no_engine(*_: object, **__: object) -> None:
         raise AssertionError("an engine was asked for")
 
-    monkeypatch.setattr(materials.engines, "ensure", no_engine)
+    monkeypatch.setattr(materials.dockerd, "ensure", no_engine)
     (folder / "images/12.tar").write_bytes(b"x")
     arguments = ["images", "--bundle", str(folder), "--offline", "--matrix", str(project(MATRIX).file)]
     done = CliRunner().invoke(cli.cli, arguments)
@@ -321,10 +321,10 @@ def test_packages_of_two_sets_become_one_repository(tmp_path: Path) -> None:
 
 
 def test_without_a_network_no_engine_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = materials.engines
-    monkeypatch.setattr(engines, "find", lambda: None)
-    monkeypatch.setattr(engines, "_dockerd", lambda: None)
-    monkeypatch.setattr(engines, "plan", lambda *_, **__: engines.StartPlan("install", ("docker.io",)))
+    dockerd = materials.dockerd
+    monkeypatch.setattr(dockerd, "find", lambda: None)
+    monkeypatch.setattr(dockerd, "_dockerd", lambda: None)
+    monkeypatch.setattr(dockerd, "plan", lambda *_, **__: dockerd.StartPlan("install", ("docker.io",)))
     with pytest.raises(EngineError, match="no Docker engine answers") as caught:
-        engines.ensure(print, offline=True)
+        dockerd.ensure(print, offline=True)
     assert "no network" in str(caught.value.why)

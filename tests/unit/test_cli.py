@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from torchpair import cli, engine, factory, locking, materials, plan, render, search, shard
+from torchpair import cli, dockerd, engine, factory, jobs, locking, materials, plan, render, search, shard
 from torchpair import facts as facts_data
 from torchpair.errors import CommandError, EngineError
 from torchpair.present import Outcome
@@ -41,7 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def no_engine(*_: object, **__: object) -> None:
         raise AssertionError("an engine was asked for")
 
-    monkeypatch.setattr(engine, "ensure", no_engine)
+    monkeypatch.setattr(dockerd, "ensure", no_engine)
     monkeypatch.delenv("BASE", raising=False)
     monkeypatch.delenv("GPU", raising=False)
 
@@ -301,7 +301,7 @@ def test_at_most_256_jobs() -> None:
 
 def test_the_shards_of_a_matrix_are_all_of_it(project: Project) -> None:
     workspace = project(MANY)
-    parts = [factory.in_shard(workspace, workspace.rows, index, 3) for index in (1, 2, 3)]
+    parts = [jobs.in_shard(workspace, workspace.rows, index, 3) for index in (1, 2, 3)]
     assert sorted(row.name for part in parts for row in part) == sorted(row.name for row in workspace.rows)
     assert max(map(len, parts)) <= 3
 

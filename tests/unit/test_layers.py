@@ -13,8 +13,7 @@ import docker.errors
 import pytest
 import requests.exceptions
 
-from torchpair import difference, layers
-from torchpair import report as reports
+from torchpair import difference, layers, strict_json
 from torchpair.difference import Difference
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
@@ -379,7 +378,7 @@ def test_an_answer_that_is_none(stdout: bytes) -> None:
 
 def test_an_answer_beyond_the_limit_is_not_parsed() -> None:
     with pytest.raises(TorchpairError, match="larger than"):
-        layers.take_inventory(engine(Client(stdout=answer() + b" " * reports.MAX_BYTES)), "image")
+        layers.take_inventory(engine(Client(stdout=answer() + b" " * strict_json.MAX_BYTES)), "image")
 
 
 def test_numbers_in_other_shapes_and_half_characters() -> None:
