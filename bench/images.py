@@ -20,11 +20,10 @@ from pathlib import Path
 from rich.console import Console
 
 from torchpair import base as bases
-from torchpair import build, layers, progress
-from torchpair import engine as engines
+from torchpair import build, difference, dockerd, layers, progress
 from torchpair.engine import Engine
 from torchpair.factory import build_again
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 # Two patch releases and three Pythons, the newest that torchaudio's own wheel fits.
@@ -173,7 +172,7 @@ def _run(bench: Bench, folder: Path, say: Say) -> list[dict[str, object]]:
     edit = _late_edit(bench, folder, say)
     say("ours: one image once more, without the cache")
     with build_again(bench.workspace, bench.engine, last, Console(file=io.StringIO())) as twin:
-        alike, size = layers.same(found[last.name], layers.read(bench.engine, twin))
+        alike, size = difference.same(found[last.name], layers.read(bench.engine, twin))
     shared = {spec.distro: plain[spec.name].shared for spec in bench.specs}
     all_plain = sum(plain[spec.name].seconds for spec in bench.specs) + sum(shared.values())
     one, other = plain[last.name], plain["late"]
@@ -269,7 +268,7 @@ def _ratio(name: str, ours: float, other: float, unit: str, against: str) -> dic
 
 
 def engine_and_base(say: Say) -> tuple[Engine, str]:
-    engine = engines.ensure(say)
+    engine = dockerd.ensure(say)
     kind, why = bases.choose_base("auto", "nvidia/cuda:13.0.3-base-ubuntu24.04", engine)
     say(why)
     return engine, kind

@@ -12,8 +12,9 @@ from dataclasses import replace
 from torchpair import facts as facts_data
 from torchpair import search, shard
 from torchpair.errors import ResolveError
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
 from torchpair.shard import Job
+from torchpair.spec import Spec
 
 ROWS = 1_000
 BUILDERS = (2, 8, 32, 256)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from torchpair import base as bases
-from torchpair import engine as engines
+from torchpair import dockerd
 from torchpair.console import console
 from torchpair.factory import wheel
 from torchpair.materials import Given
@@ -30,7 +30,7 @@ TOUCHED = "src/libtorchaudio/utils.cpp"
 
 def debian_archive(folder: Path) -> str:
     """Fetch the archive as Debian's apt does, into a folder; its name for --source."""
-    reference = bases.ensure_local(engines.ensure(print), "debian13", print)
+    reference = bases.ensure_local(dockerd.ensure(print), "debian13", print)
     # The packaging files beside the archive are not needed, and a mirror may have them no more: `|| true`.
     script = (
         "sed 's/^deb /deb-src /' /etc/apt/sources.list > /etc/apt/sources.list.d/source.list; apt-get update -qq; "

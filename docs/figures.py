@@ -22,9 +22,10 @@ from packaging.version import Version
 
 from torchpair import compat, source
 from torchpair import facts as facts_data
+from torchpair.compat.wheels import CODEC_SINCE
 from torchpair.facts import Facts, cuda_family
+from torchpair.files import write_whole
 from torchpair.matrix import Package, Row, named
-from torchpair.report import write_whole
 from torchpair.resolve import candidate
 
 HERE = Path(__file__).resolve().parent
@@ -97,7 +98,7 @@ def compatibility(facts: Facts) -> str:
         ("Python from", [_whole(newest[line].pythons["x86_64"])[0] for line in torches]),
         ("to", [_whole(newest[line].pythons["x86_64"])[-1] for line in torches]),
         ("NumPy", ["1" if newest[line].numpy.startswith("<2") else "1, 2" for line in torches]),
-        ("files by", ["torchcodec" if Version(n) >= compat.CODEC_SINCE else "torchaudio" for n in torches]),
+        ("files by", ["torchcodec" if Version(n) >= CODEC_SINCE else "torchaudio" for n in torches]),
     ]
     y = bottom + 22.0
     for name, values in rows:
@@ -148,10 +149,10 @@ def _driver(facts: Facts, cuda: str) -> str:
 
 
 def page_of_reports(files: Sequence[Path]) -> str:
-    from torchpair import present, report
+    from torchpair import page, report
 
     reports = [report.load(file) for file in files]
-    return present.html(reports, max(one.started for one in reports)[:16].replace("T", " ") + " UTC")
+    return page.html(reports, max(one.started for one in reports)[:16].replace("T", " ") + " UTC")
 
 
 def page_of_catalog(file: Path) -> str:

@@ -289,7 +289,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM tools AS probe
 COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
 COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
-{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.2", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.0.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.19.0.56", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.0", "nvidia-nccl-cu13": "2.28.9", "nvidia-nvjitlink": "13.0.88", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "81.0.0", "sympy": "1.14.0", "torch": "2.11.0", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.6.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0+PTX"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.11.0", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
+{"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.2", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.1.0.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.19.0.56", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.0", "nvidia-nccl-cu13": "2.28.9", "nvidia-nvjitlink": "13.0.88", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "81.0.0", "sympy": "1.14.0", "torch": "2.11.0", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.6.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.13", "torch": "2.11.0", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
 SPEC
 
 RUN settle
@@ -337,7 +337,7 @@ LABEL org.opencontainers.image.title="torchpair" \
       torchpair.cuda="13.0" \
       torchpair.python="3.13" \
       torchpair.base="local:debian13" \
-      torchpair.sm="7.5 8.0 8.6 9.0 10.0 12.0+PTX" \
+      torchpair.sm="7.5 8.0 8.6 9.0 10.0 12.0" \
       torchpair.min-driver="580.65.06"
 USER 10001:10001
 WORKDIR /home/torchpair

@@ -30,8 +30,8 @@ from torchpair.errors import LockError, TorchpairError
 from torchpair.fetch import digest
 from torchpair.matrix import Mirror
 from torchpair.parallel import each
-from torchpair.report import parse
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
+from torchpair.strict_json import parse
 
 SCHEMA = "torchpair.bundle/1"
 SUMS = "SHA256SUMS"

@@ -19,19 +19,19 @@ from urllib.parse import unquote, urlsplit
 import docker.errors
 
 import torchpair
-from torchpair import build, bundle, debs, fetch, materials, mirrors, present, wheels
+from torchpair import build, bundle, debs, fetch, formatting, materials, mirrors, wheels
 from torchpair import lock as locks
 from torchpair.bundle import BundleError
 from torchpair.command import run
 from torchpair.engine import Engine
 from torchpair.errors import CommandError, EngineError, LockError
+from torchpair.files import write_whole
 from torchpair.lock import Lock
 from torchpair.materials import NOTHING
 from torchpair.matrix import Mirror
 from torchpair.parallel import each
 from torchpair.progress import Progress
-from torchpair.report import write_whole
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 PARTS = ("downloads", "images", "locks", "sources", "torchpair")
@@ -141,9 +141,9 @@ def _wheels(
                 f"{wheel.file} cannot be had", why=error.what, remedy="the same command goes on where it stopped"
             ) from error
         if (wheel.size or 0) > 100_000_000:
-            shown.say(f"{wheel.file}: {present.size(wheel.size)}")
+            shown.say(f"{wheel.file}: {formatting.size(wheel.size)}")
 
-    shown.say(f"Wheels: {len(places)}, {present.size(sum(wheel.size or 0 for wheel, _ in places.values()))}.")
+    shown.say(f"Wheels: {len(places)}, {formatting.size(sum(wheel.size or 0 for wheel, _ in places.values()))}.")
     each(one, places.items(), 4, stop)
     pages: dict[str, list[locks.Locked]] = {}
     for wheel, _ in places.values():
@@ -208,7 +208,7 @@ def _image(engine: Engine, reference: str, mirror: Mirror, target: Path, shown: 
                 shown.say(f"Pulling {place}.")
                 client.images.pull(place).tag(*reference.rsplit(":", 1))
                 image = client.images.get(reference)
-            shown.say(f"Saving {reference}: {present.size(image.attrs['Size'])}.")
+            shown.say(f"Saving {reference}: {formatting.size(image.attrs['Size'])}.")
             with part.open("wb") as out:
                 out.writelines(image.save(chunk_size=1 << 20, named=reference))
         part.rename(target)

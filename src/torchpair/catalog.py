@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from torchpair.errors import TorchpairError
 from torchpair.report import Verdict
+from torchpair.strict_json import brief
 
 SCHEMA = "torchpair.catalog/1"
 VERDICTS: tuple[Verdict, ...] = ("healthy", "unhealthy", "inconclusive")
@@ -139,7 +140,7 @@ def from_json(obj: object, where: str = "catalog.json") -> Catalog:
     """As `parse`, of a JSON value."""
     body = _object(obj, where, ("schema", "repository", "generated", "images"))
     if body["schema"] != SCHEMA:
-        raise _bad(f"{where}.schema", f"is {_brief(body['schema'])}, not {SCHEMA}")
+        raise _bad(f"{where}.schema", f"is {brief(body['schema'])}, not {SCHEMA}")
     images = tuple(
         published(item, f"{where}.images[{index}]")
         for index, item in enumerate(_list(body["images"], f"{where}.images", MAX_IMAGES))
@@ -203,7 +204,7 @@ def published(obj: object, where: str) -> Published:
     if image.size != sum(layer.size for layer in image.layers):
         raise _bad(f"{where}.size", f"is {image.size}, but the layers have {sum(x.size for x in image.layers)} bytes")
     if (image.cuda == "cpu") != (image.min_driver is None):
-        raise _bad(f"{where}.min_driver", f"is {_brief(image.min_driver)} for cuda {image.cuda}")
+        raise _bad(f"{where}.min_driver", f"is {brief(image.min_driver)} for cuda {image.cuda}")
     if (image.verdict == "unhealthy") != (image.failed > 0) or (image.verdict == "healthy" and not image.passed):
         raise _bad(f"{where}.verdict", f"is {image.verdict}, with {image.passed} passed and {image.failed} failed")
     return image
@@ -225,27 +226,22 @@ def _bad(where: str, what: str) -> TorchpairError:
     )  # fmt: skip
 
 
-def _brief(obj: object) -> str:
-    shown = ascii(obj) if obj is None or isinstance(obj, (str, bool, int, float)) else f"a {type(obj).__name__}"
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
 def _object(obj: object, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
     """An object with exactly these keys."""
     if not isinstance(obj, dict):
-        raise _bad(where, f"is {_brief(obj)}, not an object")
+        raise _bad(where, f"is {brief(obj)}, not an object")
     for key in keys:
         if key not in obj:
             raise _bad(where, f"has no {key}")
     unknown = sorted(set(obj) - set(keys))
     if unknown:
-        raise _bad(where, f"has the unknown key {_brief(unknown[0])}")
+        raise _bad(where, f"has the unknown key {brief(unknown[0])}")
     return obj
 
 
 def _list(obj: object, where: str, most: int) -> list[Any]:
     if not isinstance(obj, list):
-        raise _bad(where, f"is {_brief(obj)}, not a list")
+        raise _bad(where, f"is {brief(obj)}, not a list")
     if len(obj) > most:
         raise _bad(where, f"has {len(obj)} items; at most {most} are read")
     return obj
@@ -257,7 +253,7 @@ def _like(body: dict[str, Any], key: str, where: str, pattern: re.Pattern[str]) 
 
 def _matches(value: object, where: str, pattern: re.Pattern[str]) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise _bad(where, f"is {_brief(value)}, not of the form that it has in a catalog")
+        raise _bad(where, f"is {brief(value)}, not of the form that it has in a catalog")
     return value
 
 
@@ -271,21 +267,21 @@ def _version(body: dict[str, Any], key: str, where: str) -> str:
     try:
         Version(value)
     except InvalidVersion as error:
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, no version") from error
+        raise _bad(f"{where}.{key}", f"is {brief(value)}, no version") from error
     return value
 
 
 def _count(body: dict[str, Any], key: str, where: str) -> int:
     value = body[key]
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_INTEGER:
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, not a number of 0 or more")
+        raise _bad(f"{where}.{key}", f"is {brief(value)}, not a number of 0 or more")
     return value
 
 
 def _bool(body: dict[str, Any], key: str, where: str) -> bool:
     value = body[key]
     if not isinstance(value, bool):
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, not true or false")
+        raise _bad(f"{where}.{key}", f"is {brief(value)}, not true or false")
     return value
 
 
@@ -293,7 +289,7 @@ def _verdict(body: dict[str, Any], where: str) -> Verdict:
     for name in VERDICTS:
         if body["verdict"] == name:
             return name
-    raise _bad(f"{where}.verdict", f"is {_brief(body['verdict'])}; allowed: {', '.join(VERDICTS)}")
+    raise _bad(f"{where}.verdict", f"is {brief(body['verdict'])}; allowed: {', '.join(VERDICTS)}")
 
 
 def _moment(body: dict[str, Any], key: str, where: str) -> str:
@@ -304,7 +300,7 @@ def _moment(body: dict[str, Any], key: str, where: str) -> str:
     except ValueError:
         moment = None
     if moment is None or len(value) > 40 or moment.utcoffset() != timedelta(0):
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, not a time in UTC such as 2026-11-21T12:00:00+00:00")
+        raise _bad(f"{where}.{key}", f"is {brief(value)}, not a time in UTC such as 2026-11-21T12:00:00+00:00")
     return str(value)
 
 

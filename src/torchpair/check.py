@@ -19,7 +19,7 @@ import docker.errors
 import requests.exceptions
 from docker.types import DeviceRequest
 
-from torchpair import cage, render
+from torchpair import cage, render, strict_json
 from torchpair import report as reports
 from torchpair.cage import HOME, MEMORY, Answer
 from torchpair.engine import Engine
@@ -27,7 +27,7 @@ from torchpair.errors import EngineError, TorchpairError, visible
 from torchpair.lock import Lock
 from torchpair.probe.select import PROFILES
 from torchpair.report import CheckResult, GpuMode, Report
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 SECONDS = 300.0
 BARE = ("pair.origin", "pair.files")  # import nothing
@@ -194,7 +194,7 @@ def judge(answer: Answer, names: Sequence[str]) -> tuple[dict[str, Any], tuple[C
         signal = f" (signal {answer.code - 128})" if answer.code and answer.code > 128 else ""
         return {}, (_finished("fail", answer, f"the probe ended with {answer.code}{signal}{during}"),)
     try:
-        body = reports.parse(answer.stdout, "probe")
+        body = strict_json.parse(answer.stdout, "probe")
         if not isinstance(body, dict) or body.get("schema") != "torchpair.probe/1":
             raise TorchpairError("not an answer of the probe")
         if answer.nonce is not None and body.get("nonce") != answer.nonce:

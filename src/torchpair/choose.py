@@ -1,6 +1,6 @@
 """Catalog + machine + wishes -> which published image to pull, why, and what stands in the way of the others. Pure.
 
-What a card, a driver and a CUDA can do together is search.py's and compat.py's to say; here it is asked per image.
+What a card, a driver and a CUDA can do together is search.py's and compat/gpus.py's to say; here it is asked per image.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
-from torchpair import compat, search
+from torchpair import search
 from torchpair.catalog import Catalog, Published
-from torchpair.diagnose import Host
+from torchpair.compat.gpus import covers, serves
+from torchpair.diagnose.evidence import Host
 from torchpair.errors import TorchpairError
 from torchpair.facts import Facts
 from torchpair.search import Wish
@@ -170,7 +171,7 @@ def obstacles(image: Published, there: Machine, wish: Wish, facts: Facts) -> tup
     for card in there.cards:
         if not image.sm:
             found.append(Obstacle("card", f"nobody verified what GPUs it has code for: {card}?", card=card))
-        elif not compat.serves(image.sm, card.sm, image.cuda, facts):
+        elif not serves(image.sm, card.sm, image.cuda, facts):
             found.append(Obstacle("card", f"has no code for the {card}", card=card))
     needed = search.driver_needed(image, wish.sm, facts)
     if not any(one.card for one in found) and not search.driver_does(wish, image, facts):
@@ -200,7 +201,7 @@ def _code(image: Published, card: Card) -> str:
     exact = tuple(sm.removesuffix("+PTX") for sm in image.sm)
     if card.sm in exact:
         return f"{card}: has code for it"
-    if compat.covers(machine_code or exact, card.sm) or compat.covers(exact, card.sm):
+    if covers(machine_code or exact, card.sm) or covers(exact, card.sm):
         return f"{card}: machine code of its generation serves it"
     return f"{card}: from PTX, which the driver compiles when it is first used"
 

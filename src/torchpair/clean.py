@@ -12,6 +12,7 @@ import docker.errors
 from docker import DockerClient
 
 from torchpair import base as bases
+from torchpair import files
 from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
@@ -58,7 +59,7 @@ def _images(client: DockerClient, wanted: set[str], wanted_bases: set[str]) -> l
 
 def _files(workspace: Workspace, rows: set[str]) -> list[Leftover]:
     """Reports, logs and journals of rows that are gone. A report of an image that is no row's stays."""
-    named = {reports.file_stem(row) for row in rows}
+    named = {files.file_stem(row) for row in rows}
     stale = []
     for path in sorted(workspace.reports.glob("*.json")):
         try:

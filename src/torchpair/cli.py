@@ -9,7 +9,6 @@ import io
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +22,7 @@ from torchpair import (
     cli_deploy,
     cli_doctor,
     cli_know,
+    cli_models,
     cli_proven,
     cli_publish,
 )
@@ -33,9 +33,6 @@ from torchpair.errors import (
     TorchpairError,
     visible,
 )
-
-if TYPE_CHECKING:
-    pass
 
 EPILOG = (
     "Exit codes: 0 all healthy, 1 an image is unhealthy, 2 the matrix or the command line is wrong, "
@@ -208,18 +205,18 @@ def engine() -> None:
 @engine.command(short_help="Find a Docker engine, or start one where that can be.")
 def start() -> None:
     """Find a Docker engine, or start one where that is possible (root, on Debian or Ubuntu)."""
-    from torchpair import engine as engines
+    from torchpair import dockerd
 
-    found = engines.ensure(_say)
+    found = dockerd.ensure(_say)
     click.echo(f"Docker {found.version} answers on {found.host}.")
 
 
 @engine.command(short_help="Stop the engine that torchpair started.")
 def stop() -> None:
     """Stop the engine that torchpair started; any other is left alone."""
-    from torchpair import engine as engines
+    from torchpair import dockerd
 
-    if not engines.stop(_say):
+    if not dockerd.stop(_say):
         click.echo("No engine that torchpair started is running.")
 
 
@@ -244,7 +241,7 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
     """
     workspace = workspace_of(file)
     if form == "github":
-        from torchpair.factory import github
+        from torchpair.jobs import github
 
         click.echo(github(workspace, names, everything, jobs))
         return
@@ -258,7 +255,7 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
 for command in (
     cli_build.images, cli_build.build, cli_build.wheel, cli_build.preflight, cli_bundle.bundle, cli_check.check,
     cli_check.layers, cli_choose.choose, cli_choose.page, cli_choose.pull, cli_clean.clean, cli_deploy.deploy,
-    cli_deploy.models, cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts,
+    cli_models.models, cli_doctor.doctor, cli_know.rows, cli_know.explain, cli_know.solve, cli_know.facts,
     cli_proven.proven, cli_publish.publish, cli_publish.catalog, completion,
 ):  # fmt: skip
     cli.add_command(command)

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from torchpair import cli_deploy
 from torchpair.cli_completion import check_names, profile_names, row_names
 from torchpair.cli_options import answering, base_option, gpu_option, json_flag, matrix_option, workspace_of
 from torchpair.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
@@ -61,7 +60,7 @@ def check(
     torchpair check pytorch/pytorch:latest --only pair,io
     """
     if smoke:
-        sys.exit(cli_deploy.smoke(target, as_json, timeout, memory))
+        sys.exit(_smoke(target, as_json, timeout, memory))
     from torchpair import check as checks
     from torchpair import present
     from torchpair import report as reports
@@ -119,6 +118,7 @@ def layers(target: str, file: Path, base: str, have: str | None, rebuild: bool, 
     \b
     torchpair layers torch2.14.1-cu130-py313 --have torch2.8.0-cu128-py311
     """
+    from torchpair import difference
     from torchpair import layers as layered
     from torchpair.console import console
     from torchpair.factory import build_again, spec_of
@@ -135,9 +135,9 @@ def layers(target: str, file: Path, base: str, have: str | None, rebuild: bool, 
         if spec is None:
             raise TorchpairError(f"{target} is no row of {file}", remedy="--diff builds a row once more: name one")
         with build_again(workspace, engine, spec, console()) as again:
-            shares = layered.same(layered.read(engine, spec.reference), layered.read(engine, again))
-            found = layered.differences(engine, spec.reference, again)
-        click.echo("\n".join(layered.diff_lines(shares, found)))
+            shares = difference.same(layered.read(engine, spec.reference), layered.read(engine, again))
+            found = difference.differences(engine, spec.reference, again)
+        click.echo("\n".join(difference.diff_lines(shares, found)))
         sys.exit(1 if found else 0)
     image = reference(target)
     there = layered.read(engine, reference(have)) if have else None
@@ -146,3 +146,34 @@ def layers(target: str, file: Path, base: str, have: str | None, rebuild: bool, 
         click.echo(json.dumps(layered.to_json(answer, there), indent=1))
     else:
         click.echo("\n".join(layered.lines(answer, there, have)))
+
+
+def _smoke(target: str, as_json: bool, timeout: float, memory: str) -> int:
+    """`check gpt-sovits --smoke`: the exit code."""
+    from rich.table import Table
+
+    from torchpair import smoke as smokes
+    from torchpair.console import console
+
+    engine = answering()
+    answer = smokes.run(engine, smokes.image_of(engine, target), seconds=timeout, memory=memory)
+    if as_json:
+        click.echo(json.dumps(answer.to_json(), indent=1))
+    else:
+        table = Table("request", "status", "seconds", "result")
+        for case in answer.cases:
+            table.add_row(
+                case["name"],
+                str(case["status"] or "-"),
+                f"{case['seconds']:.2f}",
+                f"✗ {case['reason']}" if case["reason"] else "✓",
+            )
+        screen = console()
+        screen.print(table)
+        good = sum(not case["reason"] for case in answer.cases)
+        screen.print(
+            f"{answer.image}: {good} of {len(answer.cases)} as expected, in {answer.seconds:.0f} s.", highlight=False
+        )
+        for line in answer.log:
+            screen.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_OK if answer.good else EXIT_UNHEALTHY

@@ -54,8 +54,8 @@ def _answer(
     from torchpair import host as hosts
     from torchpair import pull as pulls
     from torchpair import search
-    from torchpair.diagnose import Host
-    from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
+    from torchpair.diagnose.evidence import Host
+    from torchpair.matrix.fields import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
 
     for option, value, kind in (
         ("--driver", driver, DRIVER), ("--torch", torch, VERSION_START), ("--cuda", cuda, CUDA),
@@ -181,7 +181,7 @@ def page(where: str, output: Path) -> None:
     from torchpair import facts as facts_data
     from torchpair import pull as pulls
     from torchpair import shelf
-    from torchpair.report import write_whole
+    from torchpair.files import write_whole
 
     offer = pulls.catalog(where, _aside)
     write_whole(output, shelf.html(offer, facts_data.load()))

@@ -1,4 +1,4 @@
-"""The commands around GPT-SoVITS: deploy, models, and the smoke test of `check`."""
+"""The commands that run GPT-SoVITS: deploy, lock, status, logs, down."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torchpair.cli_completion import row_names
-from torchpair.cli_options import answering, matrix_option, mirror_option
+from torchpair.cli_options import answering, matrix_option, mirror_option, version_option
 from torchpair.errors import EXIT_OK, EXIT_UNHEALTHY, EngineError, TorchpairError
 
 if TYPE_CHECKING:
     from torchpair.engine import Engine
-    from torchpair.sovits_image import Application
-    from torchpair.workspace import Workspace
 
 output_option = click.option(
     "--output", "-o", type=click.Path(path_type=Path, file_okay=False), default=Path("gpt-sovits"), show_default=True,
     help="The folder with compose.yaml.",
 )  # fmt: skip
-version_option = click.option("--version", "version", default=None, help="The version of the model; by default v2.")
 
 
 @click.group(short_help="Run GPT-SoVITS from a proven image.")
@@ -68,7 +65,7 @@ def gpt_sovits(
     torchpair deploy gpt-sovits --gpu --flavour lite --models /srv/sovits
     """
     from torchpair import deploy as deployments
-    from torchpair import launch, progress
+    from torchpair import launch, progress, readiness, sovits_row
     from torchpair.console import console
     from torchpair.deploy import Deployment
     from torchpair.sovits import weights
@@ -77,7 +74,7 @@ def gpt_sovits(
     screen = console()
     workspace = Workspace(file, mirror or None)
     engine = None if dry_run and image else _find(dry_run)
-    tag = image or _reference(workspace, row, flavour)
+    tag = image or sovits_row.reference(workspace, row, flavour)
     if gpu is None:
         gpu = _has_gpu(engine)
         screen.print(f"Computing on the {'GPU' if gpu else 'CPU'}: --gpu and --cpu decide otherwise.", highlight=False)
@@ -95,7 +92,7 @@ def gpt_sovits(
         for path in launch.write(planned, folder):
             screen.print(f"# {path}", highlight=False, markup=False, soft_wrap=True)
             screen.print(path.read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
-        for finding in launch.examine(engine, planned, folder) if engine else ():
+        for finding in readiness.examine(engine, planned, folder) if engine else ():
             screen.print(str(finding), highlight=False, markup=False, soft_wrap=True)
         screen.print("Nothing was started.")
         return
@@ -103,13 +100,13 @@ def gpt_sovits(
     planned = deployment("not-built")  # a wrong option is said before anything is built
     with progress.show(screen) as shown:
         if image is None:
-            tag = _built(workspace, engine, row, flavour, source, nltk, shown)
+            tag = sovits_row.built(workspace, engine, row, flavour, source, nltk, shown)
         ready = deployment(launch.pinned(engine, tag))
-        findings = launch.examine(engine, ready, folder)
+        findings = readiness.examine(engine, ready, folder)
         for finding in findings:
             shown.say(str(finding))
         launch.write(ready, folder)
-        launch.refuse(findings)
+        readiness.refuse(findings)
         launch.make_folders(ready, folder)
         launch.up(engine, ready, folder, shown, timeout)
     screen.print(
@@ -118,7 +115,7 @@ def gpt_sovits(
     if ready.webui:
         screen.print("The WebUI: COMPOSE_PROFILES=api,webui in .env, then docker compose up -d.", highlight=False)
     screen.print(
-        f"Put a voice of 3 to 10 s into {launch.voices(launch._below(folder, ready.data))}/voice.wav, then:\n"
+        f"Put a voice of 3 to 10 s into {launch.voices(launch.below(folder, ready.data))}/voice.wav, then:\n"
         f"{deployments.curl(ready)}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
@@ -173,86 +170,6 @@ def _pinned_or_tag(engine: Engine | None, tag: str) -> str:
         return tag
 
 
-def _application(workspace: Workspace, engine: Engine | None, row: str | None, flavour: Any) -> Application:
-    """Everything about the image but its code. Raises TorchpairError."""
-    from torchpair import lock as locks
-    from torchpair import sovits_image, sovits_lock
-    from torchpair.factory import spec_of
-    from torchpair.workspace import BASES
-
-    told = sovits_image.recipe()
-    name = row or told["row"]
-    (wanted,) = workspace.choose([name])
-    spec = spec_of(workspace, name, "auto", engine) if engine else None
-    if spec is None:
-        spec = next(iter(workspace.specs([wanted], kind)[0] for kind in BASES))
-    row_lock = workspace.lock(spec)
-    if row_lock is None:
-        raise TorchpairError(f"row {name} is not locked", remedy=f"torchpair lock {name}")
-    kept = row_lock.versions
-    asked = (
-        sovits_image.question(flavour, spec.name, spec.python, spec.cuda, kept),
-        sovits_image.tools_question(spec.name, spec.python, kept),
-    )
-    found = []
-    for question in asked:
-        lock = sovits_lock.read(sovits_image.lock_path(question, workspace.locks), question)
-        if lock is None:
-            raise TorchpairError(
-                f"there is no lock {sovits_image.lock_path(question, workspace.locks)}, or it is stale",
-                remedy=f"torchpair deploy lock --row {name}",
-            )
-        found.append(lock)
-    return sovits_image.Application(
-        flavour=flavour, base=spec.reference, row=spec.name, python=spec.python, lock=found[0], tools=found[1],
-        uv=tuple(wheel.line for wheel in locks.read_tools(workspace.locks).wheels),
-        pip_check=tuple(told["pip_check"].get(flavour, ())), jtalk=(told["jtalk_package"], told["jtalk_folder"]),
-        webui=flavour != "api",
-    )  # fmt: skip
-
-
-def _reference(workspace: Workspace, row: str | None, flavour: Any) -> str:
-    """The image's name, when nothing is asked of an engine."""
-    from torchpair import engine as engines
-    from torchpair import sovits_image
-
-    try:
-        return sovits_image.reference(_application(workspace, engines.find(), row, flavour))
-    except EngineError:  # the row has no image yet
-        return sovits_image.reference(_application(workspace, None, row, flavour))
-
-
-def _built(
-    workspace: Workspace, engine: Engine, row: str | None, flavour: Any, source: str | None, nltk: Path | None,
-    shown: Any,
-) -> str:  # fmt: skip
-    """Build the image upon a row that was proven here; its reference. Raises TorchpairError."""
-    from dataclasses import replace
-
-    from torchpair import build, sovits_image
-    from torchpair import report as reports
-
-    application = _application(workspace, engine, row, flavour)
-    held = build.image(engine, application.base)
-    report = reports.load(workspace.reports / f"{reports.file_stem(application.row)}.json")
-    if held is None or report.image_id != held[0] or report.verdict != "healthy":
-        raise TorchpairError(
-            f"{application.base} is not proven here",
-            why=f"its report says {report.verdict}"
-            if held and report.image_id == held[0]
-            else "no report of this image",
-            remedy=f"torchpair check {application.row}",
-        )
-    folder, words, commit = sovits_image.code(source, workspace.sources, workspace.mirror, shown.say)
-    data = workspace.folder / "build" / "nltk_data"
-    sovits_image.language_data(data, nltk, shown.say)
-    labels = {"torchpair.app.proven": report.started}
-    return sovits_image.image(
-        engine, replace(application, code=words, commit=commit, labels=labels), folder, data,
-        workspace.reports / "logs" / f"gpt-sovits-{flavour}.log", shown, workspace.mirror,
-    )  # fmt: skip
-
-
 @deploy.command(short_help="Settle exact versions of what it adds to a row.")
 @matrix_option
 @mirror_option
@@ -261,7 +178,7 @@ def lock(file: Path, mirror: str | None, row: str | None) -> None:
     """Settle exact versions of what GPT-SoVITS adds to a row, for every flavour: locks/gpt-sovits/."""
     from torchpair import deploy as deployments
     from torchpair import sovits_image, sovits_lock
-    from torchpair.report import write_whole
+    from torchpair.files import write_whole
     from torchpair.workspace import BASES, Workspace
 
     workspace = Workspace(file, mirror or None)
@@ -320,165 +237,3 @@ def down(output: Path) -> None:
 
     launch.compose(answering(), output.resolve(), "--profile", "*", "down", "--remove-orphans")
     click.echo(f"Stopped. {output} stays as it is.")
-
-
-@click.group()
-def models() -> None:
-    """Model files, which no image carries."""
-
-
-@models.group("gpt-sovits")
-def models_gpt_sovits() -> None:
-    """The model files of GPT-SoVITS."""
-
-
-models_option = click.option(
-    "--models", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("gpt-sovits/models"),
-    show_default=True, help="The folder.",
-)  # fmt: skip
-
-
-def _version(version: str | None) -> str:
-    from torchpair.sovits import weights
-
-    if version is not None and version not in weights.VERSIONS:
-        raise TorchpairError(
-            f"GPT-SoVITS has no version {version!r}", remedy=f"--version {' or '.join(weights.VERSIONS)}"
-        )
-    return version or weights.DEFAULT_VERSION
-
-
-@models_gpt_sovits.command("list", short_help="List the files of a version: size, sha256, path.")
-@version_option
-def models_list(version: str | None) -> None:
-    """List the files of a version: size in bytes, sha256, path."""
-    from torchpair.sovits import weights
-
-    for weight in weights.needed(_version(version)):
-        size = f"{weight.size:,}" if weight.size is not None else "size unknown"
-        click.echo(f"{size:>13}  {weight.sha256 or 'sha256 unknown'.ljust(64)}  {weight.path}")
-
-
-@models_gpt_sovits.command("fetch")
-@version_option
-@models_option
-@matrix_option
-@mirror_option
-@click.option("--flavour", type=click.Choice(["api", "lite", "full"]), default="api", help="full: UVR5's models too.")
-@click.option("--source", type=click.Choice(["hub", "mirror", "modelscope"]), default="hub", show_default=True,
-              help="Hugging Face, its mirror hf-mirror.com, or ModelScope.")  # fmt: skip
-@click.option("--from", "base", metavar="ADDRESS", help="A copy of your own, laid out as the folder is.")
-@click.option("--jobs", "-j", type=click.IntRange(1, 16), default=4, show_default=True, help="Downloads at a time.")
-def models_fetch(
-    version: str | None, folder: Path, file: Path, mirror: str | None, flavour: str, source: str, base: str | None,
-    jobs: int,
-) -> None:  # fmt: skip
-    """Fetch what is missing or not whole. Goes on where it stopped; compares sha256 where it is known."""
-    from torchpair import models as model_files
-    from torchpair.console import console
-    from torchpair.workspace import Workspace
-
-    endpoint = Workspace(file, mirror).mirror.models if mirror else None
-    with _watch(console()) as watch:
-        fetched = model_files.fetch(
-            folder, _version(version), flavour, source, base=base, endpoint=endpoint, jobs=jobs, watch=watch
-        )
-    click.echo(f"{len(fetched)} files fetched into {folder}." if fetched else f"All is there: {folder}.")
-
-
-@models_gpt_sovits.command("verify")
-@version_option
-@models_option
-def models_verify(version: str | None, folder: Path) -> None:
-    """Read every byte and compare; nothing is fetched. Ends with 1 when a file is not as it should be."""
-    from torchpair import models as model_files
-
-    problems, unknown = model_files.verify(folder, _version(version))
-    for problem in problems:
-        click.echo(str(problem))
-    for path in unknown:
-        click.echo(f"{path}: there, and nothing is known to compare it with")
-    if problems:
-        raise model_files.ModelsError(
-            f"{len(problems)} files of {folder} are not as they should be",
-            remedy="torchpair models gpt-sovits fetch, which fetches those anew",
-        )
-    click.echo(f"{folder}: whole.")
-
-
-def _watch(screen: Any) -> Any:
-    """Bars on a terminal, lines in a pipe."""
-    from contextlib import contextmanager
-
-    from rich.markup import escape
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    from torchpair.fetch import Watcher
-
-    class Lines(Watcher):
-        def begin(self, path: str, total: int | None, done: int) -> None:
-            size = f"{total / 1e6:.1f} MB" if total is not None else "size unknown"
-            screen.print(f"{escape(path)}: {size}{f', from {done / 1e6:.1f} MB on' if done else ''}", highlight=False)
-
-        def end(self, path: str, words: str) -> None:
-            screen.print(f"{escape(path)}: {words}", highlight=False)
-
-    class Bars(Watcher):
-        def __init__(self, bars: Progress) -> None:
-            self.bars, self.tasks = bars, dict[str, Any]()
-
-        def begin(self, path: str, total: int | None, done: int) -> None:
-            if path not in self.tasks:
-                self.tasks[path] = self.bars.add_task(escape(path), total=total)
-            self.bars.update(self.tasks[path], total=total, completed=done)
-
-        def more(self, path: str, count: int) -> None:
-            self.bars.advance(self.tasks[path], count)
-
-        def end(self, path: str, words: str) -> None:
-            if path in self.tasks:
-                self.bars.update(self.tasks[path], description=f"{escape(path)}: {words}")
-
-    @contextmanager
-    def watching() -> Any:
-        if not screen.is_terminal:
-            yield Lines()
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=screen) as bars:
-            yield Bars(bars)
-
-    return watching()
-
-
-def smoke(target: str, as_json: bool, timeout: float, memory: str) -> int:
-    """`check gpt-sovits --smoke`: the exit code."""
-    import json
-
-    from rich.table import Table
-
-    from torchpair import smoke as smokes
-    from torchpair.console import console
-
-    engine = answering()
-    answer = smokes.run(engine, smokes.image_of(engine, target), seconds=timeout, memory=memory)
-    if as_json:
-        click.echo(json.dumps(answer.to_json(), indent=1))
-    else:
-        table = Table("request", "status", "seconds", "result")
-        for case in answer.cases:
-            table.add_row(
-                case["name"],
-                str(case["status"] or "-"),
-                f"{case['seconds']:.2f}",
-                f"✗ {case['reason']}" if case["reason"] else "✓",
-            )
-        screen = console()
-        screen.print(table)
-        good = sum(not case["reason"] for case in answer.cases)
-        screen.print(
-            f"{answer.image}: {good} of {len(answer.cases)} as expected, in {answer.seconds:.0f} s.", highlight=False
-        )
-        for line in answer.log:
-            screen.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-    return EXIT_OK if answer.good else EXIT_UNHEALTHY

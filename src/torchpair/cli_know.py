@@ -14,7 +14,7 @@ from torchpair.cli_options import json_flag, matrix_option
 from torchpair.errors import EXIT_USAGE, TorchpairError
 
 if TYPE_CHECKING:
-    from torchpair.resolve import Spec
+    from torchpair.spec import Spec
     from torchpair.workspace import Workspace
 
 known_base = click.option(
@@ -80,6 +80,7 @@ def _specs(workspace: Workspace, base: str) -> list[Spec]:
 
 
 def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
+    from torchpair import files
     from torchpair import report as reports
 
     try:
@@ -87,7 +88,7 @@ def _state(workspace: Workspace, spec: Spec) -> dict[str, Any]:
     except TorchpairError:
         locked = False
     try:
-        report = reports.load(workspace.reports / f"{reports.file_stem(spec.name)}.json")
+        report = reports.load(workspace.reports / f"{files.file_stem(spec.name)}.json")
     except TorchpairError:
         return {"locked": locked, "proven": None, "compiled_from": {}}
     proven = {"verdict": report.verdict, "started": report.started, "base": report.base, "image": report.image}
@@ -174,7 +175,7 @@ def solve(
     from torchpair import explain as explained
     from torchpair import facts as facts_data
     from torchpair import search
-    from torchpair.matrix import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
+    from torchpair.matrix.fields import ARCH, CUDA, DRIVER, PYTHON, VERSION_START
 
     for option, value, kind in (
         ("--driver", driver, DRIVER),

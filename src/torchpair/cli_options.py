@@ -32,6 +32,7 @@ gpu_option = click.option(
     "--gpu", type=click.Choice(["auto", "require", "off"]), default="auto", envvar="GPU", show_default=True,
     help="auto: use GPUs where the engine has them; require: inconclusive without one.",
 )  # fmt: skip
+version_option = click.option("--version", "version", default=None, help="The version of the model; by default v2.")
 
 
 def answering() -> Engine:

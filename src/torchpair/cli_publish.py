@@ -103,7 +103,7 @@ def catalog(registry: str | None, insecure: bool, output: Path | None, verify: P
     """
     from torchpair import catalog as catalogs
     from torchpair import describe
-    from torchpair.report import write_whole
+    from torchpair.files import write_whole
 
     context: Any = click.get_current_context()
     if output and verify:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchpair import build, mirrors
+from torchpair import buildx, mirrors
 from torchpair.bundle import BundleError
 from torchpair.engine import Engine
 from torchpair.matrix import Mirror
 from torchpair.progress import Progress
-from torchpair.resolve import TOOLS_APT, Spec
+from torchpair.resolve import TOOLS_APT
 from torchpair.resources import text_templates
+from torchpair.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def fetch(engine: Engine, specs: Sequence[Spec], mirror: Mirror, place: Path, lo
         ]  # fmt: skip
         argv += ["--build-arg", f"APT_MIRROR={mirror.apt}"] if mirror.apt and any(one.mirrored for one in sets) else []
         argv += ["--network", "host"] if mirrors.here(mirror) else []
-        steps = build.Steps("bundle", shown)
-        ended = build.call(engine, [*argv, str(folder)], log, steps)
+        steps = buildx.Steps("bundle", shown)
+        ended = buildx.call(engine, [*argv, str(folder)], log, steps)
         if ended:
             raise BundleError(f"packages: {steps.failure or f'buildx ended with {ended}'}", why=f"log: {log}")
         for number, one in enumerate(sets):

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from torchpair import artifacts, tags, truth
+from torchpair import artifacts, strict_json, tags, truth
 from torchpair import catalog as catalogs
-from torchpair import report as reports
 from torchpair.catalog import Catalog, Layer, Published
 from torchpair.errors import TorchpairError, visible
 from torchpair.layers import step_names
@@ -183,9 +182,9 @@ def proof(registry: Registry, found: Image) -> tuple[Report | None, str | None]:
             continue
         if not isinstance(subject, dict) or subject.get("digest") != found.manifest.digest:
             continue
-        raw = registry.blob(files[0]["digest"], reports.MAX_BYTES)
+        raw = registry.blob(files[0]["digest"], strict_json.MAX_BYTES)
         try:
-            report = Report.from_json(reports.parse(raw or b"", item["digest"]), item["digest"])
+            report = Report.from_json(strict_json.parse(raw or b"", item["digest"]), item["digest"])
         except TorchpairError:
             continue
         if report.image_id in found.ids and (best is None or report.started > best[0]):

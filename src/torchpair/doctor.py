@@ -19,13 +19,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
-from torchpair import check, present
+from torchpair import check, formatting, present, views
 from torchpair.cage import Answer
-from torchpair.diagnose import Cause, Host
+from torchpair.diagnose import Cause
+from torchpair.diagnose.evidence import Host
 from torchpair.errors import TorchpairError
 from torchpair.probe.pack import pack
 from torchpair.probe.select import PROFILES
-from torchpair.report import MAX_BYTES, GpuMode, Report
+from torchpair.report import GpuMode, Report
+from torchpair.strict_json import MAX_BYTES
 
 SCHEMA = "torchpair.doctor/1"
 
@@ -69,7 +71,7 @@ def python(
     answer, environment, checks = check.ask(run, names)
     return Report(
         row=None,
-        image=f"python {present.plain(path)}"[:500],
+        image=f"python {formatting.plain(path)}"[:500],
         image_id=None,
         base=None,
         started=started.isoformat(timespec="seconds"),
@@ -132,16 +134,16 @@ def lines(report: Report, causes: Sequence[Cause], host: Host) -> list[str]:
     symbol = present.VERDICTS[report.verdict][0]
     seen = report.environment
     pair = ", ".join(
-        f"{name} {present.value(seen.get(name))}" for name in ("torch", "torchaudio", "torchcodec", "python")
+        f"{name} {formatting.value(seen.get(name))}" for name in ("torch", "torchaudio", "torchcodec", "python")
     )
-    out = [f"{symbol} {report.verdict}: {present.plain(report.image)}", f"  {present.plain(pair)}"]
+    out = [f"{symbol} {report.verdict}: {formatting.plain(report.image)}", f"  {formatting.plain(pair)}"]
     if host.driver or host.gpus:
         gpus = ", ".join(gpu.name + (f" ({gpu.capability})" if gpu.capability else "") for gpu in host.gpus) or "no GPU"
-        out.append(f"  this machine: driver {present.plain(host.driver or 'unknown')}, {present.plain(gpus)}")
+        out.append(f"  this machine: driver {formatting.plain(host.driver or 'unknown')}, {formatting.plain(gpus)}")
     for index, cause in enumerate(causes):
         out += ["", f"{'Cause' if index == 0 else 'Also'}: {cause.title} [{cause.id}]", f"  {cause.explanation}"]
-        out += [f"  seen: {present.plain(text, 400)}" for text in cause.evidence[:4]]
-        out += [f"  try:  {present.plain(text, 400)}" for text in cause.remedy]
+        out += [f"  seen: {formatting.plain(text, 400)}" for text in cause.evidence[:4]]
+        out += [f"  try:  {formatting.plain(text, 400)}" for text in cause.remedy]
     if not causes and report.verdict != "healthy":
-        out += ["", "No known cause: what follows is what failed.", f"  {present.cause(report)}"]
+        out += ["", "No known cause: what follows is what failed.", f"  {views.cause(report)}"]
     return out

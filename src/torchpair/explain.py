@@ -11,9 +11,11 @@ from packaging.version import Version
 from torchpair import compat, source
 from torchpair.errors import ResolveError, TorchpairError
 from torchpair.facts import Facts, cuda_family
-from torchpair.matrix import ARCH, CUDA, PYTHON, SM, VERSION, Field, Package, Row, named
-from torchpair.resolve import Spec, candidate, resolve
-from torchpair.search import Option, nearest
+from torchpair.matrix import Package, Row, named
+from torchpair.matrix.fields import ARCH, CUDA, PYTHON, SM, VERSION, Field
+from torchpair.neighbours import Option, nearest
+from torchpair.resolve import candidate, resolve
+from torchpair.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchpair import build, bundle, check, materials, plan, present, progress, shard, space
+from torchpair import build, bundle, check, files, materials, present, progress, space
 from torchpair import report as reports
 from torchpair.build import Built
 from torchpair.bundle import BundleError
@@ -21,16 +21,16 @@ from torchpair.errors import (
     EXIT_OK,
     EXIT_UNHEALTHY,
     EngineError,
-    LockError,
     ResolveError,
     TorchpairError,
 )
+from torchpair.jobs import in_shard
 from torchpair.materials import NOTHING, Given
 from torchpair.matrix import Row
 from torchpair.present import Outcome
 from torchpair.report import GpuMode, Report
-from torchpair.resolve import Spec
 from torchpair.sources import SourceError
+from torchpair.spec import Spec
 from torchpair.workspace import BASES, Workspace
 
 if TYPE_CHECKING:
@@ -134,31 +134,6 @@ def prove(
     present.write_all(_all_reports(workspace, found), workspace.reports)
     order = {row.name: i for i, row in enumerate(rows)}
     return sorted(outcomes, key=lambda outcome: order[outcome.row])
-
-
-def in_shard(workspace: Workspace, rows: Sequence[Row], index: int, count: int) -> tuple[Row, ...]:
-    """The rows of one shard, in the matrix's order. Every machine divides alike, whatever base it then finds."""
-    names = {one.name for one in shard.divide(_jobs(workspace, rows), count)[index - 1]}
-    return tuple(row for row in rows if row.name in names)
-
-
-def github(workspace: Workspace, names: Sequence[str], everything: bool, most: int) -> str:
-    """The matrix of GitHub's jobs for rows, as JSON."""
-    return plan.github(_jobs(workspace, workspace.choose(names, everything)), most)
-
-
-def _jobs(workspace: Workspace, rows: Sequence[Row]) -> list[shard.Job]:
-    jobs = []
-    for row in rows:
-        materials.on_any_base(workspace, row)
-        found = (spec for kind in BASES for spec in materials.possible(workspace, [row], kind))
-        spec = next(found)
-        try:
-            lock = workspace.lock(spec)
-        except LockError:  # stale: the torch alone says what rows share
-            lock = None
-        jobs.append(shard.job(spec, lock))
-    return jobs
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
@@ -282,7 +257,7 @@ def _prove(
 ) -> tuple[Report | None, Outcome]:
     """Check one image, unless a report of this very image, by this very probe, says healthy already."""
     spec = built.spec
-    path = workspace.reports / f"{reports.file_stem(spec.name)}.json"
+    path = workspace.reports / f"{files.file_stem(spec.name)}.json"
     old = None if again else _standing(path, built, gpu, digest, engine)
     if old:
         shown.say(f"{spec.name}: proven already, on {old.started[:10]}")
@@ -322,7 +297,7 @@ def _all_reports(workspace: Workspace, fresh: Sequence[Report]) -> list[Report]:
     for name in known:
         if name not in merged:
             try:
-                merged[name] = reports.load(workspace.reports / f"{reports.file_stem(name)}.json")
+                merged[name] = reports.load(workspace.reports / f"{files.file_stem(name)}.json")
             except TorchpairError:
                 continue
     return [merged[name] for name in known if name in merged]

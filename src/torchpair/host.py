@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from torchpair.command import found, run
-from torchpair.diagnose import Gpu, Host
+from torchpair.diagnose.evidence import Gpu, Host
 from torchpair.engine import Engine
 from torchpair.errors import CommandError, TorchpairError
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from torchpair.errors import TorchpairError
-from torchpair.report import file_stem, parse, write_whole
+from torchpair.files import file_stem, write_whole
+from torchpair.strict_json import parse
 
 Step = Literal["building", "built", "checking", "checked", "failed"]
 UNDER_WAY = ("building", "checking")

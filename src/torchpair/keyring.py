@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
+from torchpair.apt import apt_install
 from torchpair.command import run
-from torchpair.engine import RUN, Say, apt_install
+from torchpair.engine import RUN, Say
 from torchpair.errors import CommandError, EngineError
 from torchpair.fetch import opened
 from torchpair.suite import Suite

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 import docker.errors
 
-from torchpair import __version__, build, bundle, mirrors, sources
+from torchpair import __version__, build, bundle, dockerd, mirrors, sources
 from torchpair import base as bases
 from torchpair import engine as engines
 from torchpair.bundle import Bundle, BundleError
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, LockError, ResolveError, TorchpairError
 from torchpair.matrix import Row
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import BASES, Workspace
 
 Say = Callable[[str], None]
@@ -38,7 +38,7 @@ NOTHING = Given()
 
 def engine(workspace: Workspace, say: Say) -> Engine:
     """The engine that answers, or that is started; from here on it is that of every program called. EngineError."""
-    found = engines.ensure(say, offline=workspace.offline)
+    found = dockerd.ensure(say, offline=workspace.offline)
     os.environ["DOCKER_HOST"] = found.host
     return found
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from torchpair.errors import TorchpairError
 from torchpair.matrix import Mirror
-from torchpair.resolve import PYTORCH_INDEX, Spec
+from torchpair.spec import PYTORCH_INDEX, Spec
 
 NONE = Mirror("none")
 _LOGIN = re.compile(r"//[^/@]*@")
@@ -39,8 +39,8 @@ def plain(address: str) -> str:
 def logins(mirror: Mirror) -> str:
     """The logins of a mirror's addresses as a netrc file, which pip and uv read; "" for none.
 
-    Only the environment names addresses with a login: the matrix may not (matrix.URL). As an argument of a build it
-    would be in the list of processes, in the log and in BuildKit's records. Raises TorchpairError.
+    Only the environment names addresses with a login: the matrix may not (matrix.fields.URL). As an argument of a
+    build it would be in the list of processes, in the log and in BuildKit's records. Raises TorchpairError.
     """
     return netrc((mirror.pypi, mirror.pytorch, mirror.python))
 

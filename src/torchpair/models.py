@@ -19,7 +19,7 @@ from typing import Any
 from torchpair import fetch as fetching
 from torchpair.errors import TorchpairError
 from torchpair.fetch import SILENT, Watcher
-from torchpair.report import write_whole
+from torchpair.files import write_whole
 from torchpair.sovits import weights
 from torchpair.sovits.weights import Archive, Problem, Weight
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Sequence
 
 from torchpair import render, shard
-from torchpair.resolve import Spec
 from torchpair.shard import Job
+from torchpair.spec import Spec
 
 BAKE_FILE = "docker-bake.json"
 DOCKERFILES = "dockerfiles"

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torchpair import present
+from torchpair import files, present, strict_json, views
 from torchpair import report as reports
 from torchpair.errors import TorchpairError
+from torchpair.formatting import ABSENT, count, escape, size, value
 from torchpair.report import Report
 
 SCHEMA = "torchpair.proven/1"
@@ -53,7 +54,7 @@ def load(page: Path) -> tuple[Entry, ...]:
     file = data_file(page)
     if not file.is_file():
         return ()
-    body = reports.parse(file.read_bytes(), str(file))
+    body = strict_json.parse(file.read_bytes(), str(file))
     try:
         if not isinstance(body, dict) or body["schema"] != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
@@ -68,7 +69,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
     entry = Entry(**{**item, "reasons": tuple(item["reasons"])})
     if (entry.report is None) != bool(entry.reasons):
         raise ValueError(f"{entry.row}: a report or reasons, one of the two")
-    if entry.report is not None and entry.report != f"{reports.file_stem(entry.row)}.json":
+    if entry.report is not None and entry.report != f"{files.file_stem(entry.row)}.json":
         raise ValueError(f"{entry.row}: {entry.report} is not its report")
     return entry
 
@@ -114,7 +115,7 @@ def page(entries: Sequence[Entry], found: Mapping[str, Report], folder: str) -> 
         return "\n".join([*lines, "Nothing yet.", ""])
     healthy = sum(report.verdict == "healthy" for report in said)
     lines += [
-        f"{present.count(len(entries), 'row')}: {healthy} healthy, {len(said) - healthy} not, {len(without)} not built "
+        f"{count(len(entries), 'row')}: {healthy} healthy, {len(said) - healthy} not, {len(without)} not built "
         f"here. {present.checks_line(*said)}",
         "",
     ]
@@ -128,7 +129,7 @@ def page(entries: Sequence[Entry], found: Mapping[str, Report], folder: str) -> 
     lines += _not_built(without)
     if said:
         probes = Counter(report.probe for report in said)
-        told = ", ".join(f"`{probe[:12]}` ({present.count(n, 'row')})" for probe, n in probes.items())
+        told = ", ".join(f"`{probe[:12]}` ({count(n, 'row')})" for probe, n in probes.items())
         lines += ["## How it was looked at", "", f"Probes, by the beginning of their sha256: {told}.", ""]
         lines += ["Sizes are of what lies unpacked in the engine; an image is named by the beginning of its id.", ""]
     return "\n".join(lines)
@@ -143,16 +144,16 @@ _HEAD = [
 
 def _line(entry: Entry, report: Report, folder: str) -> str:
     seen = report.environment
-    digest = (report.image_id or present.ABSENT).removeprefix("sha256:")[:12]
+    digest = (report.image_id or ABSENT).removeprefix("sha256:")[:12]
     cells = (
         f"[{entry.row}]({folder}/{entry.report})",
-        present.escape(report.base or present.ABSENT),
-        *(present.escape(present.value(seen.get(name))) for name in ("torch", "torchaudio", "python")),
+        escape(report.base or ABSENT),
+        *(escape(value(seen.get(name))) for name in ("torch", "torchaudio", "python")),
         f"{present.VERDICTS[report.verdict][0]} {report.verdict}",
         str(report.passed),
         str(report.skipped_gpu),
         str(report.skipped_other),
-        present.size(report.size),
+        size(report.size),
         report.started[:10],
         f"`{digest}`",
     )
@@ -160,16 +161,14 @@ def _line(entry: Entry, report: Report, folder: str) -> str:
 
 
 def _causes(found: Sequence[Report]) -> list[str]:
-    causes = [
-        f"- **{report.row}**: {present.escape(present.cause(report))}" for report in found if present.cause(report)
-    ]
+    causes = [f"- **{report.row}**: {escape(views.cause(report))}" for report in found if views.cause(report)]
     return ["## Why not healthy", "", *causes, ""] if causes else []
 
 
 def _compiled(entries: Sequence[Entry]) -> list[str]:
     """An image is as good as its source: whose it was is said with the verdict."""
     lines = [
-        f"- **{entry.row}**: {package} from {present.escape(told)}"
+        f"- **{entry.row}**: {package} from {escape(told)}"
         for entry in entries
         for package, told in entry.compiled_from.items()
     ]
@@ -182,7 +181,7 @@ def _not_run(found: Sequence[Report]) -> list[str]:
     for report in found:
         for check in report.checks:
             if check.status == "skip":
-                needs = f"`{check.needs}`" if check.needs else present.escape(check.reason or "it did not say")
+                needs = f"`{check.needs}`" if check.needs else escape(check.reason or "it did not say")
                 missing.setdefault(needs, Counter())[check.id] += 1
     if not missing:
         return []
@@ -198,6 +197,6 @@ def _not_built(entries: Sequence[Entry]) -> list[str]:
         return []
     lines = ["## Not built here", "", "| row | looked at | why |", "|---|---|---|"]
     for entry in entries:
-        why = "<br>".join(present.escape(reason) for reason in entry.reasons)
+        why = "<br>".join(escape(reason) for reason in entry.reasons)
         lines.append(f"| {entry.row} | {entry.tried} | {why} |")
     return [*lines, ""]

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torchpair import artifacts, describe, push, render, tags, truth
+from torchpair import artifacts, describe, files, push, render, tags, truth
 from torchpair import report as reports
 from torchpair.artifacts import Artifact, Deb
 from torchpair.catalog import Layer, Published
@@ -26,7 +26,7 @@ from torchpair.lock import Lock, text
 from torchpair.push import Local
 from torchpair.registry import Registry
 from torchpair.report import Report
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.tags import Move
 from torchpair.wire import RegistryError, Say, retried
 from torchpair.workspace import Workspace
@@ -80,7 +80,7 @@ def candidates(workspace: Workspace, engine: Engine, names: Sequence[str], base:
         assert spec is not None  # it is a row
         local = push.look(engine, spec.reference)
         lock = workspace.lock(spec)
-        path = workspace.reports / f"{reports.file_stem(spec.name)}.json"
+        path = workspace.reports / f"{files.file_stem(spec.name)}.json"
         if not path.is_file():
             wrong.append(f"{row.name}: there is no report of it ({path})")
             continue

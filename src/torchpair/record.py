@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import docker.errors
 
 from torchpair import base as bases
-from torchpair import build, check, factory, materials, mirrors, present, proven, render
-from torchpair import engine as engines
+from torchpair import build, check, dockerd, factory, files, formatting, materials, mirrors, present, proven, render
 from torchpair import report as reports
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, ResolveError, TorchpairError
@@ -25,8 +24,8 @@ from torchpair.materials import Given
 from torchpair.matrix import Row
 from torchpair.proven import Entry
 from torchpair.report import GpuMode, Report
-from torchpair.resolve import Spec
 from torchpair.sources import SourceError
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def rows(
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    engine = engines.ensure(say)
+    engine = dockerd.ensure(say)
     os.environ["DOCKER_HOST"] = engine.host
     outcomes = []
     for row in workspace.choose(names, everything=True):
@@ -111,7 +110,7 @@ def look(
 
 def _said(error: TorchpairError) -> str:
     """An error as a reason: without its place and its remedy."""
-    return present.plain(f"{error.what} ({error.why})" if error.why else error.what)
+    return formatting.plain(f"{error.what} ({error.why})" if error.why else error.what)
 
 
 def standing(workspace: Workspace, spec: Spec, page: Path, engine: Engine) -> Report | None:
@@ -147,11 +146,11 @@ def _written(workspace: Workspace, spec: Spec, page: Path, outcome: present.Outc
     """What is written down of a row that was to be built: its report, or why there is none."""
     if outcome.report is None:
         return _entry(
-            workspace, spec.row, page, reasons=(present.plain(f"{outcome.verdict}: {outcome.note}", 1000),)
+            workspace, spec.row, page, reasons=(formatting.plain(f"{outcome.verdict}: {outcome.note}", 1000),)
         ), None
     report = reports.load(outcome.report)
     more = {"dockerfile": rendered(workspace, spec), "compiled_from": workspace.compiled_from(spec)}
-    return _entry(workspace, spec.row, page, report=f"{reports.file_stem(spec.name)}.json", **more), report
+    return _entry(workspace, spec.row, page, report=f"{files.file_stem(spec.name)}.json", **more), report
 
 
 def keep(workspace: Workspace, page: Path, entry: Entry, report: Report | None = None) -> None:
@@ -161,7 +160,7 @@ def keep(workspace: Workspace, page: Path, entry: Entry, report: Report | None =
         reports.save(report, folder)
     old = proven.load(page)
     entries = proven.merged(old, entry, [row.name for row in workspace.rows])
-    reports.write_whole(proven.data_file(page), proven.text(entries))
+    files.write_whole(proven.data_file(page), proven.text(entries))
     write(page)
     for path in folder.glob("*.json"):  # of rows that are gone, or that can no longer be built
         if path.name not in {entry.report for entry in entries}:
@@ -176,7 +175,7 @@ def written(page: Path) -> str:
 
 
 def write(page: Path) -> None:
-    reports.write_whole(page, written(page))
+    files.write_whole(page, written(page))
 
 
 def held(engine: Engine) -> frozenset[str]:

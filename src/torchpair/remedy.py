@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 from torchpair import facts as facts_data
-from torchpair import search
+from torchpair import neighbours, search
 from torchpair.errors import TorchpairError
 from torchpair.explain import request
 from torchpair.facts import cuda_family
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 
 def public(version: object) -> str:
@@ -60,7 +60,7 @@ def nearest(environment: Mapping[str, Any], cuda: str | None, keep: str = "torch
             facts, torch, cuda=cuda or "cpu", python=python_of(environment), arch=arch_of(environment),
             torchaudio=audio if audio in facts.torchaudio else None,
         )  # fmt: skip
-        options = search.nearest(row, facts, "nvidia", most=8)
+        options = neighbours.nearest(row, facts, "nvidia", most=8)
         # Compiling is an answer for an image (torchpair images), not for an environment.
         return [o.spec for o in options if o.spec.torch_from == o.spec.torchaudio_from == "wheel"][:most]
     return []

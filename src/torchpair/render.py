@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torchpair import lock as locks
-from torchpair.resolve import LAYERS, PYTORCH_INDEX, TOOLS_APT, UID, Spec, layer_of, shared
+from torchpair.resolve import LAYERS, TOOLS_APT, UID, layer_of, shared
 from torchpair.resources import text_templates
+from torchpair.spec import PYTORCH_INDEX, Spec
 
 BANNER = (
     "Rendered by torchpair from matrix.yaml by `torchpair render`: do not edit, `torchpair render --check` compares."

@@ -6,20 +6,18 @@ checked at the door (`parse`, `from_json`), so that the rest of torchpair works 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import os
 import re
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
+from torchpair import strict_json
 from torchpair.errors import TorchpairError
+from torchpair.files import file_stem, write_whole
 from torchpair.probe.registry import GPU_NEEDS, harmless
+from torchpair.strict_json import MAX_BYTES, MAX_LOG, an_object, bad, brief, clean, parse
 
 SCHEMA = "torchpair.report/1"
 
@@ -30,24 +28,12 @@ GpuMode = Literal["auto", "require", "off"]
 STATUSES: tuple[Status, ...] = ("pass", "fail", "skip")
 GPU_MODES: tuple[GpuMode, ...] = ("auto", "require", "off")
 
-# Far above what an honest probe prints, far below what hurts a page or a terminal.
-MAX_BYTES = 4 * 1024 * 1024
-MAX_DEPTH = 8
-MAX_NODES = 50_000
 MAX_CHECKS = 500
 MAX_TEXT = 8_000
-MAX_VALUE = 100_000
-MAX_LOG = 200_000
-MAX_INTEGER = 2**63 - 1
-MAX_SECONDS = 10_000_000
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,79}")
 _NEEDS = re.compile(r"[a-z0-9][A-Za-z0-9_.+<>=!-]{0,39}")
 _ROW = re.compile(r"[0-9a-f]{1,128}", re.ASCII)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
-
-_Name = TypeVar("_Name", bound=str)
 
 
 @dataclass(frozen=True)
@@ -161,61 +147,61 @@ class Report:
     @classmethod
     def from_json(cls, obj: object, where: str = "report") -> Report:
         """The report in a JSON value. Raises TorchpairError, which names the key, for anything out of order."""
-        body = _object(clean(obj, where), where)
+        body = an_object(clean(obj, where), where)
         if body.get("schema") != SCHEMA:
-            raise _bad(f"{where}.schema", f"is {_brief(body.get('schema'))}, not {SCHEMA}")
+            raise bad(f"{where}.schema", f"is {brief(body.get('schema'))}, not {SCHEMA}")
         report = cls(
-            row=_optional_text(body, "row", where, 200),
-            image=_text(body, "image", where, 500),
-            image_id=_optional_text(body, "image_id", where, 200),
-            base=_optional_text(body, "base", where, 500),
-            started=_moment(body, "started", where),
-            seconds=_seconds(body, "seconds", where),
-            gpu=_one_of(body, "gpu", where, GPU_MODES),
-            environment=_object(body.get("environment"), f"{where}.environment"),
+            row=strict_json.optional_text(body, "row", where, 200),
+            image=strict_json.text(body, "image", where, 500),
+            image_id=strict_json.optional_text(body, "image_id", where, 200),
+            base=strict_json.optional_text(body, "base", where, 500),
+            started=strict_json.moment(body, "started", where),
+            seconds=strict_json.seconds(body, "seconds", where),
+            gpu=strict_json.one_of(body, "gpu", where, GPU_MODES),
+            environment=an_object(body.get("environment"), f"{where}.environment"),
             checks=checks_from_json(body.get("checks"), f"{where}.checks"),
-            size=_size(body, "size", where),
-            probe=_text(body, "probe", where, 200),
-            log=_text(body, "log", where, MAX_LOG),
+            size=strict_json.size(body, "size", where),
+            probe=strict_json.text(body, "probe", where, 200),
+            log=strict_json.text(body, "log", where, MAX_LOG),
         )
         if body.get("verdict") != report.verdict:
-            raise _bad(f"{where}.verdict", f"is {_brief(body.get('verdict'))}, but the checks say {report.verdict}")
+            raise bad(f"{where}.verdict", f"is {brief(body.get('verdict'))}, but the checks say {report.verdict}")
         return report
 
 
 def checks_from_json(obj: object, where: str = "checks") -> tuple[CheckResult, ...]:
     """The checks in a JSON list, each id once. Raises TorchpairError for anything out of order."""
     if not isinstance(obj, list):
-        raise _bad(where, f"is {_brief(obj)}, not a list")
+        raise bad(where, f"is {brief(obj)}, not a list")
     if len(obj) > MAX_CHECKS:
-        raise _bad(where, f"has {len(obj)} entries; at most {MAX_CHECKS} are read")
+        raise bad(where, f"has {len(obj)} entries; at most {MAX_CHECKS} are read")
     checks = tuple(check_from_json(item, f"{where}[{index}]") for index, item in enumerate(obj))
     seen: set[str] = set()
     for index, check in enumerate(checks):
         if check.id in seen:
-            raise _bad(f"{where}[{index}].id", f"{check.id} is there twice")
+            raise bad(f"{where}[{index}].id", f"{check.id} is there twice")
         seen.add(check.id)
     return checks
 
 
 def check_from_json(obj: object, where: str = "check") -> CheckResult:
     """One check of a report or of a probe. Raises TorchpairError for anything out of order."""
-    body = _object(clean(obj, where), where)
-    identity = _text(body, "id", where, 80)
+    body = an_object(clean(obj, where), where)
+    identity = strict_json.text(body, "id", where, 80)
     if not _ID.fullmatch(identity):
-        raise _bad(f"{where}.id", f"is {_brief(identity)}: letters, digits and . _ : / - are allowed")
-    needs = _optional_text(body, "needs", where, 40)
+        raise bad(f"{where}.id", f"is {brief(identity)}: letters, digits and . _ : / - are allowed")
+    needs = strict_json.optional_text(body, "needs", where, 40)
     if needs is not None and not _NEEDS.fullmatch(needs):
-        raise _bad(f"{where}.needs", f"is {_brief(needs)}, not a short word such as gpu")
+        raise bad(f"{where}.needs", f"is {brief(needs)}, not a short word such as gpu")
     return CheckResult(
         id=identity,
-        purpose=_text(body, "purpose", where, 500),
-        status=_one_of(body, "status", where, STATUSES),
-        measured=_value(body, "measured", where),
-        limit=_value(body, "limit", where),
-        unit=_optional_text(body, "unit", where, 40),
-        seconds=_seconds(body, "seconds", where),
-        reason=_optional_text(body, "reason", where, MAX_TEXT),
+        purpose=strict_json.text(body, "purpose", where, 500),
+        status=strict_json.one_of(body, "status", where, STATUSES),
+        measured=strict_json.value(body, "measured", where),
+        limit=strict_json.value(body, "limit", where),
+        unit=strict_json.optional_text(body, "unit", where, 40),
+        seconds=strict_json.seconds(body, "seconds", where),
+        reason=strict_json.optional_text(body, "reason", where, MAX_TEXT),
         needs=needs,
         spectrograms=_spectrograms(body.get("spectrograms"), f"{where}.spectrograms"),
     )
@@ -224,10 +210,10 @@ def check_from_json(obj: object, where: str = "check") -> CheckResult:
 def _spectrograms(obj: object, where: str) -> Spectrograms | None:
     if obj is None:
         return None
-    body = _object(obj, where)
+    body = an_object(obj, where)
     rate = body.get("rate")
     if not isinstance(rate, int) or isinstance(rate, bool) or not 0 < rate <= 1_000_000:
-        raise _bad(f"{where}.rate", f"is {_brief(rate)}, not a number of Hz")
+        raise bad(f"{where}.rate", f"is {brief(rate)}, not a number of Hz")
     sides = [_lines(body.get(side), f"{where}.{side}") for side in ("got", "expected")]
     return Spectrograms(rate, *sides)
 
@@ -235,7 +221,7 @@ def _spectrograms(obj: object, where: str) -> Spectrograms | None:
 def _lines(obj: object, where: str) -> tuple[str, ...]:
     lines: list[str] = obj if isinstance(obj, list) and 0 < len(obj) <= 64 else [""]
     if not all(isinstance(line, str) and _ROW.fullmatch(line) and len(line) == len(lines[0]) for line in lines):
-        raise _bad(where, "is not a picture: up to 64 lines of up to 128 hexadecimal digits, all of one length")
+        raise bad(where, "is not a picture: up to 64 lines of up to 128 hexadecimal digits, all of one length")
     return tuple(lines)
 
 
@@ -259,151 +245,3 @@ def load(path: Path) -> Report:
     except OSError as error:
         raise TorchpairError("the report cannot be read", where=str(path), why=error.strerror) from error
     return Report.from_json(parse(raw, str(path)), str(path))
-
-
-def file_stem(name: str) -> str:
-    """A file name, without its ending, for a row or an image: one path component, the same for the same name."""
-    safe = _UNSAFE.sub("-", name).strip(".-")[:100]
-    if safe == name:
-        return safe
-    # Two names that differ only in what was replaced must not share a file.
-    return f"{safe or 'image'}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a UTF-8 file so that a reader sees the old text or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def parse(text: str | bytes, where: str) -> object:
-    """JSON from outside, bounded in size and depth, without NaN. Raises TorchpairError."""
-    if len(text) > MAX_BYTES:
-        raise _bad(where, f"is larger than {MAX_BYTES} bytes")
-    try:
-        # NaN and Infinity are Python's own addition to JSON; `clean` refuses them, and 1e999, as numbers.
-        return clean(json.loads(text), where)
-    except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise TorchpairError("not readable as JSON", where=where, why=why[:200]) from error
-
-
-def clean(obj: object, where: str) -> Any:
-    """A copy of a JSON value whose depth, size, numbers and strings are known to be harmless.
-
-    Raises TorchpairError for what JSON cannot hold and for what goes beyond the limits.
-    """
-    return _copy(obj, where, MAX_DEPTH, [MAX_NODES])
-
-
-def _copy(obj: object, where: str, depth: int, left: list[int]) -> Any:
-    left[0] -= 1
-    if left[0] < 0:
-        raise _bad(where, f"there are more than {MAX_NODES} values")
-    if obj is None or isinstance(obj, bool):
-        return obj
-    if isinstance(obj, int):
-        if abs(obj) > MAX_INTEGER:
-            raise _bad(where, "is a number beyond 64 bits")
-        return obj
-    if isinstance(obj, float):
-        if not math.isfinite(obj):
-            raise _bad(where, f"is {obj}, not a finite number")
-        return obj
-    if isinstance(obj, str):
-        if len(obj) > MAX_LOG:
-            raise _bad(where, f"is text of {len(obj)} characters; at most {MAX_LOG} are read")
-        # Half a character (\ud800 alone) is legal JSON and cannot be written to any file.
-        return _SURROGATE.sub("\ufffd", obj)
-    if depth == 0:
-        raise _bad(where, f"is nested more than {MAX_DEPTH} deep")
-    if isinstance(obj, (list, tuple)):
-        return [_copy(item, f"{where}[{index}]", depth - 1, left) for index, item in enumerate(obj)]
-    if isinstance(obj, Mapping):
-        if not all(isinstance(key, str) and len(key) <= 200 for key in obj):
-            raise _bad(where, "has a key that is not a short text")
-        return {
-            _SURROGATE.sub("\ufffd", key): _copy(item, f"{where}.{ascii(key)[1:-1][:40]}", depth - 1, left)
-            for key, item in obj.items()
-        }
-    raise _bad(where, f"is {_brief(obj)}, which JSON does not have")
-
-
-def _bad(where: str, what: str) -> TorchpairError:
-    return TorchpairError(what, where=where, why="this is not what a torchpair report or probe looks like")
-
-
-def _brief(obj: object) -> str:
-    """A value for a message: short, and on one line whatever it holds."""
-    shown = ascii(obj) if obj is None or isinstance(obj, (str, bool, int, float)) else f"a {type(obj).__name__}"
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def _object(obj: object, where: str) -> dict[str, Any]:
-    if not isinstance(obj, dict):
-        raise _bad(where, f"is {_brief(obj)}, not an object")
-    return obj
-
-
-def _text(body: dict[str, Any], key: str, where: str, most: int) -> str:
-    value = body.get(key)
-    if not isinstance(value, str):
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, not a text")
-    if len(value) > most:
-        raise _bad(f"{where}.{key}", f"is text of {len(value)} characters; at most {most} are read")
-    return value
-
-
-def _optional_text(body: dict[str, Any], key: str, where: str, most: int) -> str | None:
-    return None if body.get(key) is None else _text(body, key, where, most)
-
-
-def _one_of(body: dict[str, Any], key: str, where: str, allowed: tuple[_Name, ...]) -> _Name:
-    value = body.get(key)
-    for name in allowed:
-        if value == name:
-            return name
-    raise _bad(f"{where}.{key}", f"is {_brief(value)}; allowed: {', '.join(allowed)}")
-
-
-def _seconds(body: dict[str, Any], key: str, where: str) -> float:
-    value = body.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_SECONDS:
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, not a number of seconds")
-    return float(value)
-
-
-def _size(body: dict[str, Any], key: str, where: str) -> int | None:
-    value = body.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, not a number of bytes")
-    return value
-
-
-def _value(body: dict[str, Any], key: str, where: str) -> Any:
-    value = body.get(key)
-    if len(repr(value)) > MAX_VALUE:
-        raise _bad(f"{where}.{key}", f"is larger than {MAX_VALUE} characters")
-    return value
-
-
-def _moment(body: dict[str, Any], key: str, where: str) -> str:
-    value = _text(body, key, where, 40)
-    try:
-        # Python 3.10 does not know the Z of ISO 8601.
-        moment = datetime.fromisoformat(re.sub(r"Z$", "+00:00", value))
-    except ValueError:
-        moment = datetime.min
-    if moment.utcoffset() != timedelta(0):
-        raise _bad(f"{where}.{key}", f"is {_brief(value)}, not a time in UTC such as 2026-11-21T12:00:00+00:00")
-    return value

@@ -5,19 +5,22 @@ Pure: no network, no engine. The machine's part (which base can be had) comes in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from packaging.version import Version
 
-from torchpair import compat, source
 from torchpair import recipe as recipes
+from torchpair import source
+from torchpair.compat import Problem, problems
+from torchpair.compat.candidate import Candidate, from_source
+from torchpair.compat.gpus import compiled_sm
+from torchpair.compat.wheels import CODEC_ALONE, CODEC_SINCE, STABLE_ABI, numpy_pin, torchcodec_fits
 from torchpair.errors import ResolveError
-from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_family, cuda_tag
+from torchpair.facts import Distro, Facts, Toolkit, Torch, Torchaudio, Torchcodec, cuda_tag
 from torchpair.matrix import Row, named
+from torchpair.reasons import decisions, why_torchaudio, why_torchcodec
 from torchpair.recipe import Recipe
-
-# The variant indexes of PyTorch: https://pytorch.org/get-started/previous-versions/
-PYTORCH_INDEX = "https://download.pytorch.org/whl"
+from torchpair.spec import Apt, Requirement, Spec
 
 # One user in every image, fixed so that volumes keep their owner. Not 1000: Ubuntu 24.04 has a user of that id.
 UID = 10001
@@ -46,126 +49,6 @@ TOOLS = {"nvidia": "ubuntu24.04", "local": "debian13"}
 TOOLS_APT = ("ca-certificates", "python3", "python3-pip-whl")  # what is installed there
 
 
-@dataclass(frozen=True)
-class Requirement:
-    """A package that the environment asks for by name; its dependencies come with the lock."""
-
-    name: str
-    specifier: str  # "==2.8.0", "<2" or ""
-    index: str  # "pypi" or "pytorch"
-    why: str
-
-
-@dataclass(frozen=True)
-class Apt:
-    """A package of the distribution, and the reason it is in the image."""
-
-    name: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One answer, and the rule or fact that gave it."""
-
-    subject: str
-    value: str
-    rule: str | None  # an id of compat.RULES
-    because: str
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A row with every question answered: all that rendering, building and checking need to know."""
-
-    row: Row
-    name: str
-    tag: str  # "2.8.0-cu128-py311-ubuntu22.04"
-    torch: str
-    torchaudio: str
-    torchcodec: str | None
-    cuda: str  # "12.8" or "cpu"
-    variant: str  # "cu128" or "cpu"
-    index: str  # "pypi" or "pytorch"
-    arch: str
-    python: str
-    python_from: str  # "distro" or "uv"
-    base: str  # "nvidia", "local" or "image"
-    image: str  # the reference that FROM takes
-    distro: str
-    tools: str  # the image that wheels are unpacked on, and its distribution
-    tools_distro: str
-    torch_from: str  # "wheel", "source" or "base"
-    torchaudio_from: str  # "wheel" or "source"
-    torchaudio_ref: str | None  # the git ref that is compiled
-    compile_torch: Recipe | None
-    compile_audio: Recipe | None
-    requirements: tuple[Requirement, ...]
-    apt: tuple[Apt, ...]
-    sm: tuple[str, ...] | None  # None: not verified
-    min_driver: str | None  # None for a CPU build
-    decisions: tuple[Decision, ...]
-    broken: tuple[compat.Problem, ...]  # rules that a forced row breaks
-
-    @property
-    def reference(self) -> str:
-        """The image's local name."""
-        return f"torchpair:{self.tag}"
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        """What is compiled, in the order in which it is."""
-        return tuple(recipe for recipe in (self.compile_torch, self.compile_audio) if recipe)
-
-    @property
-    def toolkit_image(self) -> str | None:
-        """The image that nvcc is taken from, where it is one."""
-        return next((recipe.toolkit_image for recipe in self.recipes if recipe.toolkit == "devel"), None)
-
-    @property
-    def compiled(self) -> dict[str, object] | None:
-        """What only a torchaudio compiled for this row is: its whole version and its architectures (None: torch's)."""
-        made = self.compile_audio
-        if made is None or made.wheel_version is None:
-            return None
-        return {"torchaudio": made.wheel_version, "sm": list(made.sm) if made.sm or made.cuda == "cpu" else None}
-
-    @property
-    def index_url(self) -> str | None:
-        """The index of torch and torchaudio; None: PyPI, as the installer knows it."""
-        return f"{PYTORCH_INDEX}/{self.variant}" if self.index == "pytorch" else None
-
-    @property
-    def versions(self) -> dict[str, str | None]:
-        """What the running image must report; None: nothing of that kind. What nobody can know before is left out."""
-        torch = {} if self.row.torch.version is None else {"torch": self.torch}
-        unknown = self.compile_audio is not None and self.compile_audio.version is None
-        return {
-            **torch,
-            **({} if unknown else {"torchaudio": self.torchaudio}),
-            "torchcodec": self.torchcodec,
-            "cuda": None if self.cuda == "cpu" else self.cuda,
-            "python": self.python,
-        }
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The image's own labels, beside the OCI ones."""
-        said = {
-            f"torchpair.{name}": str(self.versions[name]) for name in ("torch", "torchaudio") if name in self.versions
-        }
-        return {
-            "torchpair.row": self.name,
-            **said,
-            "torchpair.torchcodec": self.torchcodec or "none",
-            "torchpair.cuda": self.cuda,
-            "torchpair.python": self.python,
-            "torchpair.base": f"{self.base}:{self.distro}",
-            "torchpair.sm": "unknown" if self.sm is None else " ".join(self.sm) or "none",
-            "torchpair.min-driver": self.min_driver or "none",
-        }
-
-
 def layer_of(package: str) -> str:
     """The layer of a locked package, by its name."""
     # py3-none wheels of NVIDIA only: cuda-bindings is compiled per Python and must not sit in the shared layer.
@@ -189,13 +72,13 @@ def resolve(row: Row, facts: Facts, base: str = "nvidia") -> Spec:
     Raises ResolveError with the first broken rule, its evidence and a way out; a row with `force: true` passes.
     """
     c = candidate(row, facts, base)
-    broken = compat.problems(c, facts)
+    broken = problems(c, facts)
     if broken and not row.force:
         raise refusal(row, broken)
     return _spec(c, facts, broken)
 
 
-def refusal(row: Row, broken: tuple[compat.Problem, ...]) -> ResolveError:
+def refusal(row: Row, broken: tuple[Problem, ...]) -> ResolveError:
     """The first of the rules that refuse a row, as an error; there is at least one."""
     first = broken[0]
     more = f" ({len(broken) - 1} more rules refuse it)" if len(broken) > 1 else ""
@@ -207,14 +90,14 @@ def refusal(row: Row, broken: tuple[compat.Problem, ...]) -> ResolveError:
     )
 
 
-def candidate(row: Row, facts: Facts, base: str) -> compat.Candidate:
+def candidate(row: Row, facts: Facts, base: str) -> Candidate:
     """The best choices that the facts allow for a row, None where they allow none."""
     tag = cuda_tag(row.cuda)
     torch = facts.torch.get(row.torch.version or "")
     index = _index(row, torch, tag)
     where = row.base or base
     toolkit = facts.newest_toolkit(row.cuda)
-    return compat.Candidate(
+    return Candidate(
         row=row,
         tag=tag,
         torch=torch,
@@ -264,14 +147,12 @@ def _ref(row: Row) -> str | None:
 def _torchcodec(row: Row, torch: Torch | None, tag: str, facts: Facts) -> Torchcodec | None:
     if row.torchcodec.version:
         return facts.torchcodec.get(row.torchcodec.version)
-    if torch is None or Version(torch.version) < compat.CODEC_SINCE:
+    if torch is None or Version(torch.version) < CODEC_SINCE:
         return None
-    if row.torch.origin != "wheel" and Version(torch.version) < compat.STABLE_ABI:
+    if row.torch.origin != "wheel" and Version(torch.version) < STABLE_ABI:
         return None  # such a torchcodec fits the official torch only
     fitting = [
-        codec
-        for codec in facts.torchcodec.values()
-        if compat.torchcodec_fits(codec, torch, tag, row.arch, row.python) is None
+        codec for codec in facts.torchcodec.values() if torchcodec_fits(codec, torch, tag, row.arch, row.python) is None
     ]
     return max(fitting, key=lambda codec: Version(codec.version), default=None)
 
@@ -290,7 +171,7 @@ def _distro(row: Row, facts: Facts, base: str, toolkit: Toolkit | None) -> Distr
     return next((d for d in ubuntus if d.version == "22.04"), ubuntus[-1] if ubuntus else None)
 
 
-def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...]) -> Spec:
+def _spec(c: Candidate, facts: Facts, broken: tuple[Problem, ...]) -> Spec:
     row = c.row
     ref = _ref(row)
     # Even `force` cannot build what has no name: these must be known to write a Dockerfile at all.
@@ -302,7 +183,7 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
     python_from = "distro" if c.distro.python == row.python else "uv"
     min_driver = None if c.tag == "cpu" else facts.driver[row.cuda.split(".")[0]]
     torch_recipe, audio_recipe = _recipes(c, ref)
-    return Spec(
+    spec = Spec(
         row=row,
         name=row.name,
         tag=_tag(c),
@@ -327,19 +208,15 @@ def _spec(c: compat.Candidate, facts: Facts, broken: tuple[compat.Problem, ...])
         compile_audio=audio_recipe,
         requirements=_requirements(c),
         apt=_apt(c, python_from),
-        sm=row.sm or None if c.tag != "cpu" and from_source(row) else compat.compiled_sm(c),
+        sm=row.sm or None if c.tag != "cpu" and from_source(row) else compiled_sm(c),
         min_driver=min_driver,
-        decisions=_decisions(c, kind, python_from, min_driver),
+        decisions=(),
         broken=broken,
     )
+    return replace(spec, decisions=decisions(c, spec))
 
 
-def from_source(row: Row) -> bool:
-    """Whether anything of a row is compiled, or is the base's own."""
-    return row.torch.origin != "wheel" or row.torchaudio.origin == "source"
-
-
-def _recipes(c: compat.Candidate, ref: str | None) -> tuple[Recipe | None, Recipe | None]:
+def _recipes(c: Candidate, ref: str | None) -> tuple[Recipe | None, Recipe | None]:
     """How torch, and how torchaudio, is compiled."""
     assert c.distro is not None
     torch = audio = None
@@ -351,7 +228,7 @@ def _recipes(c: compat.Candidate, ref: str | None) -> tuple[Recipe | None, Recip
     return torch, audio
 
 
-def _devel(c: compat.Candidate) -> str | None:
+def _devel(c: Candidate) -> str | None:
     """The nvidia/cuda image that has the compiler; with cuDNN and NCCL where torch itself is compiled."""
     if c.toolkit is None or c.tag == "cpu":
         return None
@@ -360,7 +237,7 @@ def _devel(c: compat.Candidate) -> str | None:
     return f"nvidia/cuda:{c.toolkit.version}-{cudnn}devel-ubuntu{ubuntu}"
 
 
-def _image(c: compat.Candidate, kind: str) -> str:
+def _image(c: Candidate, kind: str) -> str:
     assert c.distro is not None
     if kind == "local":
         return f"torchpair-base:{c.distro.name}"
@@ -374,7 +251,7 @@ def _image(c: compat.Candidate, kind: str) -> str:
     return f"nvidia/cuda:{c.toolkit.version}-base-ubuntu{c.distro.version}"
 
 
-def _tools_image(c: compat.Candidate, kind: str) -> str:
+def _tools_image(c: Candidate, kind: str) -> str:
     if kind == "image":  # whoever names an image may have no way to another
         return c.base
     if kind == "local":
@@ -382,7 +259,7 @@ def _tools_image(c: compat.Candidate, kind: str) -> str:
     return TOOLS[kind].replace("ubuntu", "ubuntu:")
 
 
-def _tag(c: compat.Candidate) -> str:
+def _tag(c: Candidate) -> str:
     """ "2.8.0-cu128-py311-ubuntu22.04". A row that chose its torchaudio itself, or its name, carries that."""
     assert c.distro is not None
     row = c.row
@@ -404,104 +281,13 @@ def _tag(c: compat.Candidate) -> str:
     return "-".join([*parts, *local, c.distro.name])
 
 
-def _decisions(c: compat.Candidate, kind: str, python_from: str, min_driver: str | None) -> tuple[Decision, ...]:
-    assert c.distro is not None
-    row = c.row
-    toolkit = f", the newest toolkit of CUDA {row.cuda} that is published" if kind == "nvidia" and c.toolkit else ""
-    ref, numpy, base_rule = _ref(row), _numpy(c), "image-exists" if kind == "nvidia" else None
-    sm = compat.compiled_sm(c)
-    cuda = "a CPU build needs no driver" if min_driver is None else f"the lowest of CUDA {row.cuda.split('.')[0]}"
-    return (
-        Decision("torch", row.torch.version or "as the base has it", _TORCH_RULE[row.torch.origin], _why_torch(c)),
-        Decision(
-            "torchaudio",
-            f"{c.torchaudio.version if c.torchaudio else ref}" + (f", compiled from {ref}" if ref else ""),
-            _torchaudio_rule(c),
-            _why_torchaudio(c),
-        ),
-        Decision("torchcodec", c.torchcodec.version if c.torchcodec else "none", "torchcodec-pair", _why_torchcodec(c)),
-        *_toolkit_decision(c),
-        Decision("numpy", numpy or "any", "numpy", f"built against numpy {'1' if numpy else '2: either major works'}"),
-        Decision("base", _image(c, kind), base_rule, f"{kind}: {c.distro.name}{toolkit}"),
-        Decision(
-            "python",
-            f"{row.python} from {python_from}",
-            "wheel-python",
-            f"{c.distro.name} has Python {c.distro.python} of its own"
-            + (": CPython as uv manages it" if python_from == "uv" else ""),
-        ),
-        Decision(
-            "sm",
-            "not verified" if sm is None else ", ".join(sm) or "none",
-            _SM_RULE[row.torch.origin],
-            "as the row asks" if from_source(row) else "architectures compiled into torch's wheel",
-        ),
-        Decision("min_driver", min_driver or "none", "driver-floor", cuda),
-    )  # fmt: skip
-
-
-def _toolkit_decision(c: compat.Candidate) -> tuple[Decision, ...]:
-    if c.row.torchaudio.origin != "source" and c.row.torch.origin != "source":
-        return ()
-    words = {
-        None: "compiled for the CPU alone",
-        "devel": f"nvcc of {_devel(c)}",
-        "base": "nvcc that the base has",
-        "debian": f"nvcc {c.row.cuda} as {c.distro.name if c.distro else ''} packages it (non-free)",
-        "wheels": f"nvcc out of NVIDIA's wheels: cuda-toolkit[nvcc,cccl] {c.row.cuda}",
-    }
-    kind, _ = recipes.toolkit_of(c.row, c.base, c.distro, c.toolkit)
-    return (Decision("toolkit", kind or "none", "toolkit", words[kind]),)
-
-
-_TORCH_RULE = {"wheel": "wheel-cuda", "source": "source-torch", "base": "base-image"}
-_SM_RULE = {"wheel": "sm-covered", "source": "source-torch", "base": None}
-
-
-def _why_torch(c: compat.Candidate) -> str:
-    if c.row.torch.origin != "wheel" or c.torch is None:
-        return f"from {c.row.torch.origin}, as the row says"
-    if c.index == "pypi":
-        return f"from PyPI, whose one CUDA of torch {c.torch.version} is {cuda_family(c.tag)}"
-    there = cuda_family(c.torch.pypi[c.row.arch])
-    return f"from PyTorch's own index: PyPI's one CUDA of torch {c.torch.version} is {there}"
-
-
-def _torchaudio_rule(c: compat.Candidate) -> str:
-    if c.row.torchaudio.origin == "source":
-        return "source-tag"
-    return "lockstep" if c.torchaudio and c.torchaudio.torch else "stable-abi"
-
-
-def _why_torchaudio(c: compat.Candidate) -> str:
-    if c.row.torchaudio.origin == "source":
-        return f"compiled against this torch, with its CUDA {c.row.cuda}"
-    if c.row.torchaudio.version:
-        return "the row says so"
-    if c.torchaudio and c.torchaudio.torch:
-        return compat.RULES["lockstep"].sentence
-    return f"{compat.RULES['stable-abi'].sentence} Its CUDA must be torch's, and is."
-
-
-def _why_torchcodec(c: compat.Candidate) -> str:
-    if c.row.torchcodec.version:
-        return "the row says so"
-    if c.torchcodec and c.torch:
-        return f"the newest that fits torch {c.torch.version} ({c.torch.torchcodec}) on CUDA {c.row.cuda}"
-    return f"torchaudio before {compat.CODEC_SINCE} reads files by itself"
-
-
-def _numpy(c: compat.Candidate) -> str:
-    return "<2" if c.torch and c.torch.numpy == "<2" else ""
-
-
-def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
+def _requirements(c: Candidate) -> tuple[Requirement, ...]:
     """What pip installs by name; what is compiled, or in the base already, is not among it."""
     if c.row.torch.origin == "base":
         # What the base has stays as it is: only what it lacks is installed of these.
         return (Requirement("soundfile", "", "pypi", "torchaudio's reader and writer where its FFmpeg is another"),)
     found = [
-        Requirement("numpy", _numpy(c), "pypi", "no torch wheel declares it"),
+        Requirement("numpy", numpy_pin(c), "pypi", "no torch wheel declares it"),
         Requirement("pip", "", "pypi", "so that an image can be built upon with pip"),
     ]
     if c.row.torch.origin == "source":
@@ -510,15 +296,15 @@ def _requirements(c: compat.Candidate) -> tuple[Requirement, ...]:
     if c.torch and c.index and c.row.torch.origin == "wheel":
         found.append(Requirement("torch", f"=={c.torch.version}{local}", c.index, "the row"))
         if c.torchaudio and c.row.torchaudio.origin == "wheel":
-            found.append(Requirement("torchaudio", f"=={c.torchaudio.version}{local}", c.index, _why_torchaudio(c)))
+            found.append(Requirement("torchaudio", f"=={c.torchaudio.version}{local}", c.index, why_torchaudio(c)))
     if c.torchcodec:
-        found.append(Requirement("torchcodec", f"=={c.torchcodec.version}", "pypi", _why_torchcodec(c)))
+        found.append(Requirement("torchcodec", f"=={c.torchcodec.version}", "pypi", why_torchcodec(c)))
     else:
         found.append(Requirement("soundfile", "", "pypi", "torchaudio's reader and writer where its FFmpeg is another"))
     return tuple(sorted(found, key=lambda r: r.name))
 
 
-def _apt(c: compat.Candidate, python_from: str) -> tuple[Apt, ...]:
+def _apt(c: Candidate, python_from: str) -> tuple[Apt, ...]:
     reader = "torchcodec" if c.torchcodec else "torchaudio"
     packages = [
         Apt("ca-certificates", "downloads over TLS"),
@@ -528,7 +314,7 @@ def _apt(c: compat.Candidate, python_from: str) -> tuple[Apt, ...]:
     ]
     if python_from == "distro":
         packages.append(Apt("python3", f"Python {c.row.python}, the distribution's own"))
-        if c.torchcodec and Version(c.torchcodec.version) < compat.CODEC_ALONE:
+        if c.torchcodec and Version(c.torchcodec.version) < CODEC_ALONE:
             # Debian and Ubuntu link Python itself without its shared library, and package that apart.
             why = f"torchcodec {c.torchcodec.version} links Python's shared library"
             packages.append(Apt(f"libpython{c.row.python}", why))

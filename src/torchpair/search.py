@@ -1,4 +1,4 @@
-"""What could be built instead: every combination that the facts allow, ranked by nearness or by use. Pure."""
+"""What could be built for a wish: every combination that the facts allow, ranked by use. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import Protocol
 from packaging.version import Version
 
 from torchpair import compat, source
+from torchpair.compat.gpus import covers, serves
 from torchpair.errors import ResolveError, TorchpairError
 from torchpair.facts import Facts, cuda_family
 from torchpair.matrix import Package, Row, named
-from torchpair.resolve import Spec, candidate, resolve
+from torchpair.resolve import candidate, resolve
+from torchpair.spec import Spec
 
 # GPT-SoVITS, best first, as its operations were tried on each pair (2.8.0: the last torchaudio that decodes by itself;
 # 2.10.0 with torchcodec; 2.5.1 is its README's, but current transformers refuse its `.bin` weights below torch 2.6).
@@ -37,15 +39,6 @@ class Build(Protocol):
     def sm(self) -> tuple[str, ...] | None: ...
     @property
     def min_driver(self) -> str | None: ...
-
-
-@dataclass(frozen=True)
-class Option:
-    """A combination that resolves, and what it changes against the one asked for."""
-
-    spec: Spec
-    changes: tuple[str, ...]
-    distance: float
 
 
 @dataclass(frozen=True)
@@ -88,46 +81,6 @@ def satisfiable(facts: Facts, arch: str = "x86_64", base: str = "nvidia") -> tup
     return _satisfiable(arch, base, facts.collected)
 
 
-def nearest(row: Row, facts: Facts, base: str, most: int = 3) -> list[Option]:
-    """Combinations that resolve, best first: the fewest and smallest changes to what a row asks for."""
-    where = row.base if row.base in ("nvidia", "local") else base
-    options = [
-        Option(spec, _changes(row, spec), _distance(row, spec))
-        for spec in satisfiable(facts, row.arch, where)
-        if all(covered(spec, sm, facts) for sm in row.sm)
-    ]
-    if row.torch.origin == "wheel":
-        compiled = replace(row, torchaudio=Package(origin="source"), torchcodec=Package(), force=False, distro=None)
-        options += _resolving([compiled], facts, where, row, "compile torchaudio")
-    if row.sm and not options:
-        options += _resolving(from_source(row.sm, row.arch, row.python, facts), facts, where, row, "compile torch")
-    if not options:  # no one build serves all these GPUs: those that serve most of them
-        options = [_lacking(row, spec, facts) for spec in satisfiable(facts, row.arch, where)]
-    options.sort(key=lambda o: (o.distance, [-n for n in Version(o.spec.torch).release], o.spec.index != "pypi"))
-    best: list[Option] = []
-    for option in options:
-        # Two Pythons of one answer are one answer.
-        if all((option.spec.torch, option.spec.cuda) != (b.spec.torch, b.spec.cuda) for b in best):
-            best.append(option)
-    return best[:most]
-
-
-def _lacking(row: Row, spec: Spec, facts: Facts) -> Option:
-    without = tuple(f"no code for {sm}" for sm in row.sm if not covered(spec, sm, facts))
-    return Option(spec, (*without, *_changes(row, spec)), 20.0 * len(without) + _distance(row, spec))
-
-
-def _resolving(rows: list[Row], facts: Facts, base: str, asked: Row, what: str) -> list[Option]:
-    found = []
-    for row in rows:
-        try:
-            spec = resolve(named(row), facts, base)
-        except ResolveError:
-            continue
-        found.append(Option(spec, (what, *_changes(asked, spec)), 2.0 + _distance(asked, spec)))
-    return found
-
-
 def from_source(sm: tuple[str, ...], arch: str, python: str, facts: Facts) -> list[Row]:
     """torch and torchaudio compiled for architectures that no wheel serves: the newest torch and CUDA first.
 
@@ -141,53 +94,9 @@ def from_source(sm: tuple[str, ...], arch: str, python: str, facts: Facts) -> li
     ]
 
 
-def _changes(row: Row, spec: Spec) -> tuple[str, ...]:
-    pairs = (
-        ("torch", row.torch.version, spec.torch),
-        ("cuda", row.cuda, spec.cuda),
-        ("python", row.python, spec.python),
-        # What a row leaves open changes nothing by being chosen.
-        *((name, old, new) for name, old, new in _chosen(row, spec) if old),
-    )
-    return tuple(f"{name} {new or 'none'} instead of {old}" for name, old, new in pairs if old != new)
-
-
-def _chosen(row: Row, spec: Spec) -> tuple[tuple[str, str | None, str | None], ...]:
-    return (
-        ("torchaudio", row.torchaudio.version, spec.torchaudio),
-        ("torchcodec", row.torchcodec.version, spec.torchcodec),
-        ("distro", row.distro, spec.distro),
-        ("index", row.index, spec.index if spec.index != "none" else row.index),
-    )
-
-
-def _distance(row: Row, spec: Spec) -> float:
-    """How far a combination is from the one asked for: a CUDA major weighs most, a patch release least."""
-    far = 0.0
-    if row.torch.version and row.torch.version != spec.torch:
-        match = source.minor(row.torch.version)
-        if match is None:
-            far += 5
-        else:
-            (old_major, old_minor), (new_major, new_minor) = (Version(v).release[:2] for v in (match, spec.torch))
-            minors = abs(20 * (old_major - new_major) + old_minor - new_minor)  # 1.13 was the last before 2.0
-            far += 0.5 if minors == 0 else min(minors, 9.0)
-    if row.cuda != spec.cuda:
-        if "cpu" in (row.cuda, spec.cuda):
-            far += 6
-        else:
-            old, new = Version(row.cuda), Version(spec.cuda)
-            far += 1.0 if old.major == new.major else 3.0
-    far += 0.25 * sum(1 for _, old, new in _chosen(row, spec) if old and old != new)
-    if row.python != spec.python:
-        old_python, new_python = (int(p.removesuffix("t").split(".")[1]) for p in (row.python, spec.python))
-        far += abs(old_python - new_python) + (0.5 if row.python.endswith("t") != spec.python.endswith("t") else 0)
-    return far
-
-
 def covered(spec: Build, sm: str, facts: Facts) -> bool:
     """Whether a spec's torch has code for a compute capability, as far as anybody verified."""
-    return bool(spec.sm) and compat.serves(spec.sm or (), sm, spec.cuda, facts)
+    return bool(spec.sm) and serves(spec.sm or (), sm, spec.cuda, facts)
 
 
 def driver_needed(spec: Build, sms: tuple[str, ...], facts: Facts) -> str | None:
@@ -201,7 +110,7 @@ def driver_needed(spec: Build, sms: tuple[str, ...], facts: Facts) -> str | None
     lowest = max([spec.min_driver, floor, *(d for sm in sms if (d := driver_of_gpu(sm, facts)))], key=Version)
     machine_code = tuple(sm for sm in spec.sm or () if not sm.endswith("+PTX"))
     also = tuple(sm.removesuffix("+PTX") for sm in spec.sm or () if sm.endswith("+PTX"))
-    if all(compat.covers(machine_code + also, sm) for sm in sms):
+    if all(covers(machine_code + also, sm) for sm in sms):
         return lowest
     own = [t.toolkit_driver for t in facts.toolkits.values() if t.family == spec.cuda and t.toolkit_driver]
     return max([lowest, *own], key=Version)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from torchpair.errors import TorchpairError
 from torchpair.lock import Lock
-from torchpair.resolve import Spec, layer_of
+from torchpair.resolve import layer_of
+from torchpair.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from torchpair import choose, present, search, source
+from torchpair import choose, formatting, search, source
 from torchpair.catalog import Catalog, Published
 from torchpair.choose import ARCHES, Card, Machine
 from torchpair.facts import Facts
@@ -25,7 +25,7 @@ KINDS = ("base", "cuda", "torch", "triton", "python", "audio", "other")
 def html(catalog: Catalog, facts: Facts) -> str:
     """The page. Everything of the catalog is somebody else's text: escaped, and never part of a script."""
     environment = page_templates()
-    environment.filters.update(plain=present.plain, size=present.size, count=present.count)
+    environment.filters.update(plain=formatting.plain, size=formatting.size, count=formatting.count)
     data = view(catalog, facts)
     return environment.get_template("catalog.html.j2").render(catalog=catalog, data=data, **data)
 

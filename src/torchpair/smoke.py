@@ -10,7 +10,7 @@ import docker.errors
 import requests.exceptions
 from docker.types import LogConfig
 
-from torchpair import report as reports
+from torchpair import strict_json
 from torchpair.cage import PIDS
 from torchpair.engine import Engine
 from torchpair.errors import EXIT_INCONCLUSIVE, EngineError, TorchpairError, visible
@@ -87,7 +87,7 @@ def read(reference: str, text: str, words: str = "") -> Smoke:
     """What the container printed, checked. Raises SmokeError for what is no answer."""
     body = None
     try:
-        body = reports.parse(text.strip().splitlines()[-1] if text.strip() else "", "smoke")
+        body = strict_json.parse(text.strip().splitlines()[-1] if text.strip() else "", "smoke")
         assert isinstance(body, dict) and body["schema"] == SCHEMA
         cases = tuple(
             {

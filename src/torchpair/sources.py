@@ -22,7 +22,8 @@ from torchpair import fetch as fetching
 from torchpair.command import found, run
 from torchpair.errors import BuildError, CommandError
 from torchpair.fetch import FetchError
-from torchpair.matrix import SOURCE, Mirror
+from torchpair.matrix import Mirror
+from torchpair.matrix.fields import SOURCE
 from torchpair.recipe import Recipe
 
 _GIT = re.compile(r"git\+(?P<url>[a-z+]+://[^/@]*(?:@[^/]*)?/[^@#]+)(?:@(?P<ref>[^@#]+))?(?:#commit=(?P<commit>\w+))?")

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from torchpair import build, deploy, fetch, mirrors, sources, sovits
+from torchpair import build, buildx, deploy, fetch, mirrors, sources, sovits
 from torchpair.deploy import Flavour
 from torchpair.engine import Engine
 from torchpair.errors import BuildError, TorchpairError
@@ -211,9 +211,9 @@ def image(
         bundle = build.ca_bundle()
         argv += ["--secret", f"id=ca,src={bundle}"] if bundle else []
         argv += ["--build-arg", f"PYPI_INDEX={mirrors.plain(mirror.pypi)}"] if mirror.pypi else []
-        steps, began = build.Steps("gpt-sovits", progress), time.monotonic()
+        steps, began = buildx.Steps("gpt-sovits", progress), time.monotonic()
         secrets = {"netrc": mirrors.logins(mirror)}
-        ended = build.call(engine, [*argv, str(context)], log, steps, secrets=secrets)
+        ended = buildx.call(engine, [*argv, str(context)], log, steps, secrets=secrets)
         if ended:
             progress.end("gpt-sovits", "build failed")
             raise BuildError(f"gpt-sovits: {steps.failure or f'buildx ended with {ended}'}", why=f"log: {log}")

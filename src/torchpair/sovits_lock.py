@@ -1,7 +1,7 @@
 """What GPT-SoVITS adds to a row -> locks/gpt-sovits/<flavour>-<row>.txt: exact versions with sha256.
 
-As lock.py, with two differences: nothing that the row has may move (its versions are constraints, and are left out),
-and a few packages exist as source only; those are compiled in a stage of their own.
+As lock.py and locking.py, with two differences: nothing that the row has may move (its versions are constraints, and
+are left out), and a few packages exist as source only; those are compiled in a stage of their own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from urllib.parse import unquote
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from torchpair import lock as lockfile
 from torchpair import mirrors
 from torchpair.command import run
 from torchpair.errors import CommandError, LockError
+from torchpair.locking import best_wheel
 from torchpair.matrix import Mirror
 
 if sys.version_info >= (3, 11):
@@ -168,7 +168,7 @@ def _file(question: Question, package: Mapping[str, Any]) -> File:
     """The wheel that fits, or the source where that is allowed and no wheel fits."""
     name, version = canonicalize_name(package["name"]), str(package.get("version", ""))
     wheels = {_name(wheel): wheel for wheel in package.get("wheels", [])}
-    best = lockfile._best(list(wheels), question.python, question.arch)
+    best = best_wheel(list(wheels), question.python, question.arch)
     if best:
         return _checked(question, name, version, best, wheels[best])
     source = package.get("sdist")

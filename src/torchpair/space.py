@@ -10,7 +10,7 @@ from pathlib import Path
 from torchpair.engine import Engine
 from torchpair.errors import EngineError
 from torchpair.lock import Lock
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 # Measured on 2026-11-21: 2.8.0 has 7.36 GB from wheels of 3.94 GB, 2.14.1 6.20 GB from 3.05 GB, some 0.6 GB of each
 # base and FFmpeg. The wheels are unpacked in a stage, and copied from there into the image.

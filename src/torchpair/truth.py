@@ -17,7 +17,7 @@ from torchpair.lock import Lock
 from torchpair.probe import arch
 from torchpair.probe.select import PROFILES
 from torchpair.report import Report
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 TAG = "org.opencontainers.image.version"
 LABELS = ("row", "torch", "torchaudio", "torchcodec", "cuda", "python", "base", "sm", "min-driver")

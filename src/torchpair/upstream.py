@@ -19,7 +19,7 @@ from torchpair.facts import listing as listings_of
 from torchpair.facts.entry import LEAST_GLIBC, STABLE
 from torchpair.facts.listing import Listing, Release
 from torchpair.facts.pypi import Fetch, PypiError, fetch, index_url
-from torchpair.report import write_whole
+from torchpair.files import write_whole
 
 PACKAGES = ("torch", "torchaudio", "torchcodec")
 Say = Callable[[str], None]

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
-from torchpair import lock as locks
-from torchpair import mirrors
+from torchpair import locking, mirrors
 from torchpair.errors import LockError
 from torchpair.lock import Lock, Locked
 from torchpair.matrix import Mirror
-from torchpair.resolve import PYTORCH_INDEX
+from torchpair.spec import PYTORCH_INDEX
 
 
 def addresses(lock: Lock, python: str, arch: str, mirror: Mirror) -> Iterator[tuple[Locked, str]]:
@@ -28,7 +27,7 @@ def addresses(lock: Lock, python: str, arch: str, mirror: Mirror) -> Iterator[tu
         return
     asked = ", ".join(f'"{wheel.name}=={wheel.version}"' for wheel in named)
     project = f'[project]\nname = "bundle"\nversion = "0"\ndependencies = [{asked}]\n'
-    packages = locks.settle("bundle", project, python, arch, mirror, ("--no-deps",))
+    packages = locking.settle("bundle", project, python, arch, mirror, ("--no-deps",))
     found = {
         wheel.get("hashes", {}).get("sha256"): str(wheel["url"])
         for package in packages

@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from torchpair import compiler, matrix, mirrors, plan, render, resources
+from torchpair import compiler, locking, matrix, mirrors, plan, render, resources
 from torchpair import facts as facts_data
 from torchpair import lock as lockfile
 from torchpair.bundle import HERE, Bundle
 from torchpair.errors import LockError, ResolveError, TorchpairError
 from torchpair.facts import Facts
+from torchpair.files import write_whole
 from torchpair.held import locked
 from torchpair.journal import Journal
 from torchpair.matrix import Mirror, Row
 from torchpair.probe.pack import pack
-from torchpair.report import write_whole
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
+from torchpair.spec import Spec
 
 BASES = ("nvidia", "local")
 
@@ -143,12 +144,12 @@ class Workspace:
             except LockError:
                 old = lockfile.read_stale(spec, self.locks)
         self.extras(spec, make=True)
-        lock = lockfile.resolve(spec, old, self.mirror)
+        lock = locking.resolve(spec, old, self.mirror)
         write_whole(lockfile.path_of(spec, self.locks), lockfile.text(spec.name, lock))
         return lock
 
     def make_tools_lock(self) -> lockfile.Lock:
-        lock = lockfile.resolve_tools(self.mirror)
+        lock = locking.resolve_tools(self.mirror)
         write_whole(self.locks / "tools.txt", lockfile.text("tools", lock))
         return lock
 
@@ -168,7 +169,7 @@ class Workspace:
                         where=str(lockfile.extra_path(name, self.locks)),
                         remedy=f"torchpair lock {spec.name}",
                     )
-                lock = lockfile.resolve_extra(name, wanted, self.mirror)
+                lock = locking.resolve_extra(name, wanted, self.mirror)
                 write_whole(lockfile.extra_path(name, self.locks), lockfile.text(name, lock))
             found[name] = lock
         return found

@@ -16,7 +16,7 @@ import docker
 import pytest
 from docker import DockerClient
 
-from torchpair import engine as engines
+from torchpair import dockerd
 from torchpair.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def torchpair(*arguments: str, cwd: Path = ROOT, timeout: float = 1500, host: st
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    found = engines.ensure(print)
+    found = dockerd.ensure(print)
     os.environ["DOCKER_HOST"] = found.host
     return found
 

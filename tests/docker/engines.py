@@ -13,7 +13,8 @@ from types import TracebackType
 import docker
 from docker import DockerClient
 
-from torchpair import engine as engines
+from torchpair import dockerd
+from torchpair.engine import STATE
 
 BRIDGE = "torchpair1"
 NETWORK = "torchpair-second"
@@ -34,9 +35,9 @@ class Second:
 
     def start(self) -> DockerClient:
         """A client of it, once it answers."""
-        program = engines._dockerd()
+        program = dockerd._dockerd()
         assert program and os.geteuid() == 0, "a second engine needs dockerd, and root to run it"
-        own = engines.STATE / "engine/usr"
+        own = STATE / "engine/usr"
         argv = [
             str(program), f"--host={self.host}", f"--data-root={self.data}", f"--exec-root={self.run}/exec",
             f"--pidfile={self.run}/dockerd.pid", "--storage-driver=overlay2", "--iptables=false", "--ip6tables=false",

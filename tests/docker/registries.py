@@ -22,7 +22,7 @@ from torchpair import report as reports
 from torchpair.lock import Lock
 from torchpair.probe.select import PROFILES
 from torchpair.report import CheckResult, Report
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 CACHE = Path(__file__).resolve().parents[2] / "build" / "docker-registry"

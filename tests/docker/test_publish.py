@@ -27,7 +27,7 @@ from torchpair import lock as locks
 from torchpair.engine import Engine
 from torchpair.lock import Lock, Locked
 from torchpair.report import Report
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 from .conftest import EIGHT, FOURTEEN, Run, torchpair

@@ -20,7 +20,7 @@ from docker.errors import ImageNotFound
 
 from torchpair import render, wire
 from torchpair.registry import DOCKER_MANIFEST, Manifest, Registry
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 from .conftest import FOURTEEN, torchpair
 from .engines import Second

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from torchpair import engine as engines
+from torchpair import dockerd
 
 from . import airgap, hostile, images, index, kills, machine, planted
 
@@ -16,7 +16,7 @@ FAULTS = {
 
 
 def main(names: list[str]) -> int:
-    engine = engines.ensure(print)
+    engine = dockerd.ensure(print)
     os.environ["DOCKER_HOST"] = engine.host
     wrong = [name for name in names if name not in FAULTS]
     if wrong:

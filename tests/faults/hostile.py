@@ -22,6 +22,7 @@ from torchpair import facts as facts_data
 from torchpair import lock as locks
 from torchpair.catalog import Catalog
 from torchpair.errors import TorchpairError, visible
+from torchpair.page import html
 from torchpair.probe.select import PROFILES
 from torchpair.report import Report
 from torchpair.resolve import resolve
@@ -136,7 +137,7 @@ def a_probe_output(dice: random.Random, good: dict[str, Any], report: Report) ->
     console.print(present.checks_table(told))
     console.print(present.table([present.outcome(told, None)]))
     assert not MOVES.search(screen.getvalue())
-    for page in (present.html([told], "now"), present.markdown([told]), present.junit([told])):
+    for page in (html([told], "now"), present.markdown([told]), present.junit([told])):
         harmless(page)
     assert told.verdict != "healthy" or all(one.status in ("pass", "skip") for one in checks)
     return told.verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ DISTRO = "debian13"
 SECONDS = 12  # the time limit that each check is given
 SPARE = 25  # seconds that a check may take beyond it: to start, to kill, to read
 LOG = 40_000_000  # bytes that the engine's log of a container may have on the disk (its limit is 8 MB, rotated)
+# Where BuildKit mounts: its ids have 25 signs, a container's layer 64 and more.
+BUILDS = re.compile(r"/buildkit|/overlay2/[a-z0-9]{25}/")
 ESCAPES = r"\033]0;PWNED\007\033[2J\033[31mPWNED\033[0m\r\033[1A\302\233 31m\342\200\256PWNED"
 
 
@@ -173,11 +176,11 @@ def _checked(engine: Engine, client: docker.DockerClient, case: Case, reference:
 
 
 def _state(client: docker.DockerClient) -> dict[str, set[str]]:
-    """What could be left: containers, volumes, networks, their processes, mounts."""
+    """What could be left: containers, volumes, networks, their processes, mounts. Builds beside it do not count."""
     owned = set()
     for cgroup in Path("/proc").glob("[0-9]*/cgroup"):
         try:
-            if "/docker/" in cgroup.read_text():
+            if re.search("/docker/(?!buildkit)", cgroup.read_text()):
                 owned.add(cgroup.parent.name)
         except OSError:
             continue
@@ -187,7 +190,7 @@ def _state(client: docker.DockerClient) -> dict[str, set[str]]:
         "volumes": {one.id for one in client.volumes.list()},
         "networks": {one.id for one in client.networks.list()},
         "processes": owned,
-        "mounts": {mount for mount in mounts if "docker" in mount},
+        "mounts": {mount for mount in mounts if "docker" in mount and not BUILDS.search(mount)},
     }
 
 

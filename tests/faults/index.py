@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,16 @@ ROW = '  - {torch: "2.14.1", cuda: "13.0", python: "3.13", default: true}\n'
 TAG = "torchpair:2.14.1-cu130-py313-debian13"
 JSON = "application/vnd.pypi.simple.v1+json"
 FAULTS = ("drop", "stall", "truncate", "swap", "500")
+PIECE = 1 << 20  # bytes
 RATE, STALL, RUNS, LONGEST = 0.25, 3.0, 8, 900.0  # of requests; seconds; builds; seconds
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # whoever asked was killed
+            super().handle_error(request, client_address)
 
 
 class Index:
@@ -62,8 +72,7 @@ class Index:
 
             def log_message(self, *arguments: Any) -> None: ...
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
@@ -86,17 +95,19 @@ class Index:
                 request.end_headers()
                 return
             if match := re.fullmatch(r"/simple/([a-z0-9-]+)/", request.path):
-                body, kind = self.page(match[1]), JSON
+                self.send(request, self.page(match[1]), JSON, self.fault())
             elif match := re.fullmatch(r"/files/([0-9a-zA-Z._+-]+)", request.path):
-                body, kind = self.file(match[1]), "application/octet-stream"
+                # Mapped and not read: many ask at once for half a GB each.
+                with self.file(match[1]).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
+                    self.send(request, body, "application/octet-stream", self.fault())
             else:
                 request.send_error(404)
-                return
-            self.send(request, body, kind, self.fault())
         except OSError:  # whoever asked has gone
             request.close_connection = True
 
-    def send(self, request: http.server.BaseHTTPRequestHandler, body: bytes, kind: str, fault: str | None) -> None:
+    def send(
+        self, request: http.server.BaseHTTPRequestHandler, body: bytes | mmap, kind: str, fault: str | None
+    ) -> None:
         if fault in ("drop", "truncate"):
             request.close_connection = True
         if fault == "drop":
@@ -104,9 +115,6 @@ class Index:
         if fault == "500":
             request.send_error(500)
             return
-        if fault == "swap":
-            place = len(body) // 2
-            body = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
         request.send_response(200)
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(body)))
@@ -114,11 +122,15 @@ class Index:
         if request.command == "HEAD":
             return
         half = len(body) // 2
-        request.wfile.write(body[:half])
-        if fault == "stall":
-            time.sleep(STALL)
-        if fault != "truncate":
-            request.wfile.write(body[half:])
+        for start in (*range(0, half, PIECE), *range(half, len(body), PIECE)):
+            if start == half and fault == "stall":
+                time.sleep(STALL)
+            if start == half and fault == "truncate":
+                return
+            piece = bytearray(body[start : min(start + PIECE, half if start < half else len(body))])
+            if start == half and fault == "swap":
+                piece[0] ^= 1
+            request.wfile.write(piece)
 
     def page(self, name: str) -> bytes:
         """A project's files, each with this server's address."""
@@ -135,7 +147,7 @@ class Index:
                 file.pop(key, None)  # the wheel itself is asked then
         return json.dumps(body).encode()
 
-    def file(self, name: str) -> bytes:
+    def file(self, name: str) -> Path:
         with self.lock:
             mine = self.locks.setdefault(name, threading.Lock())
         with mine:
@@ -147,7 +159,7 @@ class Index:
                 ):
                     shutil.copyfileobj(answer, out)
                 kept.with_suffix(".part").rename(kept)
-        return kept.read_bytes()
+        return kept
 
     def close(self) -> None:
         self.server.shutdown()

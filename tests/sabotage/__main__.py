@@ -12,15 +12,14 @@ import time
 
 import docker
 
-from torchpair import diagnose, doctor
-from torchpair import engine as engines
+from torchpair import diagnose, dockerd, doctor
 
 from .cases import BROKEN, GOOD
 from .made import examine
 
 
 def main(words: list[str]) -> int:
-    engine = engines.ensure(print)
+    engine = dockerd.ensure(print)
     os.environ["DOCKER_HOST"] = engine.host
     client = docker.DockerClient(base_url=engine.host, timeout=120)
     cases = [case for case in BROKEN + GOOD if not words or any(word in case.name for word in words)]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torchpair.diagnose import Gpu, Host
+from torchpair.diagnose.evidence import Gpu, Host
 
 HERE = Path(__file__).parent
 EIGHT, FOURTEEN = "torchpair:2.8.0-cu128-py311-debian12", "torchpair:2.14.1-cu130-py313-debian13"

@@ -9,7 +9,8 @@ from dataclasses import replace
 from torchpair import facts as facts_data
 from torchpair.catalog import Catalog, Layer, Published, parse
 from torchpair.matrix import parse as rows
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
+from torchpair.spec import Spec
 
 FACTS = facts_data.load()
 REPOSITORY = "registry.example:5000/team/torchpair"

@@ -13,7 +13,8 @@ from torchpair import facts as facts_data
 from torchpair import fetch, matrix
 from torchpair.facts import Facts
 from torchpair.matrix import Row
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,8 @@ from torchpair.catalog import Layer, Published
 from torchpair.lock import Lock, Locked
 from torchpair.registry import Manifest
 from torchpair.report import Report
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
+from torchpair.spec import Spec
 from torchpair.wire import sha256
 
 FACTS = facts_data.load()

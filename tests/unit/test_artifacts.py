@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from published import labels, lock, report, spec
 
-from torchpair import artifacts
-from torchpair import report as reports
+from torchpair import artifacts, strict_json
 from torchpair.artifacts import Deb
 from torchpair.registry import OCI_MANIFEST, Manifest
 from torchpair.report import Report
@@ -58,7 +57,7 @@ def test_a_manifest_of_an_artifact() -> None:
 
 def test_the_report_is_the_report() -> None:
     found = report(SPEC, ID)
-    assert Report.from_json(reports.parse(artifacts.report(found), "x")) == found
+    assert Report.from_json(strict_json.parse(artifacts.report(found), "x")) == found
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""base.py without an engine or a network: the root's texts, the tidying, the upload, the choice."""
+"""base.py and debootstrap.py without an engine or a network: the root's texts, the tidying, the upload, the choice."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from typing import Any
 import docker.errors
 import pytest
 
-from torchpair import base
-from torchpair.engine import Engine, Mirror
+from torchpair import base, debootstrap
+from torchpair.apt import Mirror
+from torchpair.engine import Engine
 from torchpair.errors import CommandError, EngineError, TorchpairError
 from torchpair.facts import Facts
 from torchpair.suite import DEBIAN, SUITES, UBUNTU, Suite
@@ -75,20 +76,20 @@ def engine(*held: str, **more: Any) -> Any:
 
 def test_sources_list_has_the_suite_its_updates_and_its_security() -> None:
     where = Mirror("http://mirror.example.org/debian", "http://mirror.example.org/debian-security")
-    lines = base.sources_list(TRIXIE, where).splitlines()
+    lines = debootstrap.sources_list(TRIXIE, where).splitlines()
     assert [line.split("] ")[1] for line in lines] == [
         "http://mirror.example.org/debian trixie main",
         "http://mirror.example.org/debian trixie-updates main",
         "http://mirror.example.org/debian-security trixie-security main",
     ]
     assert all("signed-by=/usr/share/keyrings/" in line for line in lines)
-    assert "security" not in base.sources_list(TRIXIE, Mirror(where.main))
+    assert "security" not in debootstrap.sources_list(TRIXIE, Mirror(where.main))
 
 
 def test_sources_list_of_ubuntu_has_universe_and_is_checked_with_the_roots_own_keys() -> None:
     where = Mirror("http://mirror.example.org/ubuntu", "http://mirror.example.org/ubuntu")
     signed = "deb [signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg] http://mirror.example.org/ubuntu"
-    assert base.sources_list(JAMMY, where).splitlines() == [
+    assert debootstrap.sources_list(JAMMY, where).splitlines() == [
         f"{signed} jammy main universe",
         f"{signed} jammy-updates main universe",
         f"{signed} jammy-security main universe",
@@ -96,7 +97,7 @@ def test_sources_list_of_ubuntu_has_universe_and_is_checked_with_the_roots_own_k
 
 
 def test_sources_list_keeps_no_password() -> None:
-    text = base.sources_list(TRIXIE, Mirror("https://me:secret@mirror.example.org/debian"))
+    text = debootstrap.sources_list(TRIXIE, Mirror("https://me:secret@mirror.example.org/debian"))
     assert "secret" not in text
     assert "https://mirror.example.org/debian trixie main" in text
 
@@ -114,8 +115,8 @@ def test_dated_keeps_only_the_rules_about_dates() -> None:
         'APT "";\nAcquire::Check-Valid-Until "false";\nAcquire::http::Proxy "http://proxy.example.org";\n'
         'Acquire::Check-Date "false";\nAcquire::AllowInsecureRepositories "1";\n'
     )
-    assert base.dated(dump) == ['Acquire::Check-Valid-Until "false";', 'Acquire::Check-Date "false";']
-    assert base.dated('APT "";\n') == []
+    assert debootstrap.dated(dump) == ['Acquire::Check-Valid-Until "false";', 'Acquire::Check-Date "false";']
+    assert debootstrap.dated('APT "";\n') == []
 
 
 def test_tidy_removes_what_differs_and_keeps_what_is_needed(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_tidy_removes_what_differs_and_keeps_what_is_needed(tmp_path: Path) -> N
     (tmp_path / "var/log/link").symlink_to("/nowhere")
     (tmp_path / "etc/machine-id").write_text("0123\n")
     (tmp_path / "etc/shadow").write_text("root:*:20778:0:99999:7:::\n_apt:!:20778::::::\nno:*::::::\n")
-    base.tidy(tmp_path, 20645)
+    debootstrap.tidy(tmp_path, 20645)
     assert [name for name in gone if (tmp_path / name).exists()] == []
     assert [name for name in kept if not (tmp_path / name).exists()] == []
     assert list((tmp_path / "var/log").iterdir()) == []
@@ -157,10 +158,10 @@ def test_suite_date_is_the_newest_of_the_release_files(tmp_path: Path) -> None:
     lists = tmp_path / "var/lib/apt/lists"
     lists.mkdir(parents=True)
     with pytest.raises(EngineError, match="Release"):
-        base._suite_date(tmp_path)
+        debootstrap._suite_date(tmp_path)
     (lists / "x_dists_jammy-updates_Release").write_text("Suite: a\nDate: Sat, 11 Jul 2026  0:16:37 UTC\nMD5Sum:\n")
     (lists / "x_dists_jammy_Release").write_text("Suite: a\nDate: Thu, 21 Apr 2022 17:16:08 UTC\nMD5Sum:\n")
-    assert base._suite_date(tmp_path) == datetime(2026, 7, 11, 0, 16, 37, tzinfo=timezone.utc)
+    assert debootstrap._suite_date(tmp_path) == datetime(2026, 7, 11, 0, 16, 37, tzinfo=timezone.utc)
 
 
 # ---- making it --------------------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, tuple
         made[suite.distro] = (where, settings)
         return 0
 
-    monkeypatch.setattr(base, "_bootstrap", bootstrap)
+    monkeypatch.setattr(debootstrap, "bootstrap", bootstrap)
     return tmp_path
 
 
@@ -274,7 +275,7 @@ def test_a_failure_leaves_nothing_behind(maker: Path, monkeypatch: pytest.Monkey
         (root / "proc").mkdir(parents=True)
         raise CommandError("debootstrap ended with 1")
 
-    monkeypatch.setattr(base, "_bootstrap", bootstrap)
+    monkeypatch.setattr(debootstrap, "bootstrap", bootstrap)
     (maker / "base/debian13/left/by/kill").mkdir(parents=True)
     mask = os.umask(0o077)
     try:
@@ -296,11 +297,11 @@ def test_the_end_of_debootstraps_own_log_is_in_the_error(tmp_path: Path, monkeyp
         (root / "debootstrap/debootstrap.log").write_text("early\n" + "late\n" * 9 + "dpkg: no space left\n")
         raise CommandError("debootstrap ended with 1", why="the call")
 
-    monkeypatch.setattr(base, "run", run)
-    monkeypatch.setattr(base.shutil, "which", lambda name: name)
-    monkeypatch.setattr(base.keyring, "trusted", lambda *_: nullcontext(Path("/keys.gpg")))
+    monkeypatch.setattr(debootstrap, "run", run)
+    monkeypatch.setattr(debootstrap.shutil, "which", lambda name: name)
+    monkeypatch.setattr(debootstrap.keyring, "trusted", lambda *_: nullcontext(Path("/keys.gpg")))
     with pytest.raises(CommandError) as caught:
-        base._bootstrap(root, TRIXIE, Mirror("http://mirror.example.org/debian"), [], print)
+        debootstrap.bootstrap(root, TRIXIE, Mirror("http://mirror.example.org/debian"), [], print)
     assert "dpkg: no space left" in str(caught.value)
     assert "the call" in str(caught.value)
     assert "early" not in str(caught.value)
@@ -319,14 +320,16 @@ def test_debootstrap_is_told_to_check_and_takes_ubuntus_updates(
         (root / "var/lib/apt/lists/x_Release").write_text("Date: Thu, 21 Apr 2022 17:16:08 UTC\n")
         return ""
 
-    monkeypatch.setattr(base, "run", run)
-    monkeypatch.setattr(base.shutil, "which", lambda name: name)
-    monkeypatch.setattr(base.keyring, "trusted", lambda suite, where, say: nullcontext(suite.archive.keyring))
+    monkeypatch.setattr(debootstrap, "run", run)
+    monkeypatch.setattr(debootstrap.shutil, "which", lambda name: name)
+    monkeypatch.setattr(debootstrap.keyring, "trusted", lambda suite, where, say: nullcontext(suite.archive.keyring))
     address = "http://mirror.example.org/x"
     for suite in (TRIXIE, JAMMY):
         root = tmp_path / suite.distro
-        assert base._bootstrap(root, suite, Mirror(address), ['Acquire::Check-Date "false";'], print) == 1650561368
-        assert (root / "etc/apt/sources.list").read_text() == base.sources_list(suite, Mirror(address))
+        assert (
+            debootstrap.bootstrap(root, suite, Mirror(address), ['Acquire::Check-Date "false";'], print) == 1650561368
+        )
+        assert (root / "etc/apt/sources.list").read_text() == debootstrap.sources_list(suite, Mirror(address))
         assert (root / "etc/apt/apt.conf.d/torchpair").read_text().endswith('\nAcquire::Check-Date "false";\n')
     debian, ubuntu = calls
     always = ["debootstrap", "--variant=minbase", "--force-check-gpg"]
@@ -349,10 +352,10 @@ def test_the_login_of_the_machines_mirror_is_no_argument_and_not_in_the_root(
         (root / "var/lib/apt/lists/x_Release").write_text("Date: Thu, 21 Apr 2022 17:16:08 UTC\n")
         return ""
 
-    monkeypatch.setattr(base, "run", run)
-    monkeypatch.setattr(base.shutil, "which", lambda name: name)
-    monkeypatch.setattr(base.keyring, "trusted", lambda suite, where, say: nullcontext(suite.archive.keyring))
-    base._bootstrap(tmp_path / "root", TRIXIE, Mirror("http://me:secret@mirror.example/debian"), [], print)
+    monkeypatch.setattr(debootstrap, "run", run)
+    monkeypatch.setattr(debootstrap.shutil, "which", lambda name: name)
+    monkeypatch.setattr(debootstrap.keyring, "trusted", lambda suite, where, say: nullcontext(suite.archive.keyring))
+    debootstrap.bootstrap(tmp_path / "root", TRIXIE, Mirror("http://me:secret@mirror.example/debian"), [], print)
     ((argv, login, mode),) = seen
     assert argv[-2] == "http://mirror.example/debian" and "secret" not in " ".join(argv)
     assert (login, mode) == ("machine mirror.example login me password secret\n", 0o600)
@@ -530,5 +533,5 @@ def test_a_process_belongs_to_a_root_by_its_root_or_its_debootstrap(tmp_path: Pa
         (tmp_path / name).mkdir()
         (tmp_path / name / "cmdline").write_text(command)
         (tmp_path / name / "root").symlink_to(home)
-    assert [name for name in cases if base._inside(tmp_path / name, root)] == ["chrooted", "debootstrap"]
-    assert not base._inside(tmp_path / "ended", root)
+    assert [name for name in cases if debootstrap._inside(tmp_path / name, root)] == ["chrooted", "debootstrap"]
+    assert not debootstrap._inside(tmp_path / "ended", root)

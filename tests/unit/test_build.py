@@ -16,10 +16,10 @@ import docker.errors
 import pytest
 import requests.exceptions
 
-from torchpair import build, plan
-from torchpair.build import Steps
+from torchpair import build, buildx, plan
+from torchpair.buildx import Steps
 from torchpair.matrix import Mirror
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 BASE, TORCH, AUDIO, PULL = ("sha256:" + digit * 64 for digit in "1234")
@@ -148,7 +148,7 @@ def test_a_long_log_is_cut() -> None:
     lines = "".join(f"line {i}\n" for i in range(500))
     steps, _, text = follow(said(vertex(TORCH), logs=(log(TORCH, lines),)), said(vertex(TORCH, 1, error=EXIT)))
     assert "line 499" in str(steps.failure)
-    assert len(str(steps.failure).splitlines()) <= build.TAIL + 1
+    assert len(str(steps.failure).splitlines()) <= buildx.TAIL + 1
     assert "line 0\n" in text, "the log file keeps it all"
 
 
@@ -206,7 +206,7 @@ def test_a_log_entry_that_is_no_text(data: str | None) -> None:
     ],
 )
 def test_names_of_steps(name: str, stage: str | None, short: str) -> None:
-    assert (build._stage(name), build._short(name)) == (stage, short)
+    assert (buildx._stage(name), buildx._short(name)) == (stage, short)
 
 
 @pytest.mark.parametrize(
@@ -225,11 +225,11 @@ def test_names_of_steps(name: str, stage: str | None, short: str) -> None:
     ],
 )
 def test_seconds(started: Any, completed: Any, seconds: float) -> None:
-    assert build._seconds({"started": started, "completed": completed}) == pytest.approx(seconds, abs=1e-9)
+    assert buildx._seconds({"started": started, "completed": completed}) == pytest.approx(seconds, abs=1e-9)
 
 
 def test_seconds_of_a_step_that_never_started() -> None:
-    assert build._seconds({"completed": "2026-11-21T11:38:20Z"}) == 0.0
+    assert buildx._seconds({"completed": "2026-11-21T11:38:20Z"}) == 0.0
 
 
 # ---- certificates -------------------------------------------------------------------------------------------------

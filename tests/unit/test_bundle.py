@@ -16,12 +16,13 @@ import pytest
 from click.testing import CliRunner
 from test_render import parse
 
-from torchpair import bundle, bundling, cli, debs, lock, materials, mirrors, wheels
+from torchpair import bundle, bundling, cli, debs, locking, materials, mirrors, wheels
 from torchpair.bundle import BundleError
 from torchpair.errors import EngineError, LockError, TorchpairError
 from torchpair.lock import Lock, Locked
 from torchpair.matrix import Mirror
-from torchpair.resolve import PYTORCH_INDEX, TOOLS_APT, Spec
+from torchpair.resolve import TOOLS_APT
+from torchpair.spec import PYTORCH_INDEX, Spec
 from torchpair.workspace import Workspace
 
 EIGHT = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'
@@ -225,7 +226,7 @@ def test_a_damaged_bundle_is_refused_before_an_engine_is_looked_for(
     def no_engine(*_: object, **__: object) -> None:
         raise AssertionError("an engine was asked for")
 
-    monkeypatch.setattr(materials.engines, "ensure", no_engine)
+    monkeypatch.setattr(materials.dockerd, "ensure", no_engine)
     (folder / "images/12.tar").write_bytes(b"x")
     arguments = ["images", "--bundle", str(folder), "--offline", "--matrix", str(project(MATRIX).file)]
     done = CliRunner().invoke(cli.cli, arguments)
@@ -262,7 +263,7 @@ def test_the_address_of_each_wheel_is_the_index_s(monkeypatch: pytest.MonkeyPatc
         others = {"url": "https://i/other.whl", "hashes": {"sha256": "c" * 64}}
         return [{"wheels": [others, {"url": "https://me:secret@i/numpy.whl", "hashes": {"sha256": "a" * 64}}]}]
 
-    monkeypatch.setattr(lock, "settle", settle)
+    monkeypatch.setattr(locking, "settle", settle)
     both = Lock("", (WHEEL, TORCH))
     mirror = Mirror("m", pytorch="https://mirror.example/whl")
     found = {wheel.name: url for wheel, url in wheels.addresses(both, "3.11", "x86_64", mirror)}
@@ -320,10 +321,10 @@ def test_packages_of_two_sets_become_one_repository(tmp_path: Path) -> None:
 
 
 def test_without_a_network_no_engine_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = materials.engines
-    monkeypatch.setattr(engines, "find", lambda: None)
-    monkeypatch.setattr(engines, "_dockerd", lambda: None)
-    monkeypatch.setattr(engines, "plan", lambda *_, **__: engines.StartPlan("install", ("docker.io",)))
+    dockerd = materials.dockerd
+    monkeypatch.setattr(dockerd, "find", lambda: None)
+    monkeypatch.setattr(dockerd, "_dockerd", lambda: None)
+    monkeypatch.setattr(dockerd, "plan", lambda *_, **__: dockerd.StartPlan("install", ("docker.io",)))
     with pytest.raises(EngineError, match="no Docker engine answers") as caught:
-        engines.ensure(print, offline=True)
+        dockerd.ensure(print, offline=True)
     assert "no network" in str(caught.value.why)

@@ -17,7 +17,7 @@ from test_cli_know import one_message, run
 from torchpair import advice, choose, search, source
 from torchpair.catalog import Catalog
 from torchpair.choose import Answer, Machine
-from torchpair.diagnose import Gpu, Host
+from torchpair.diagnose.evidence import Gpu, Host
 from torchpair.errors import TorchpairError
 from torchpair.search import Wish
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import click
 import pytest
 
-from torchpair import cli, engine, factory, materials, plan, render, search, shard
+from torchpair import cli, dockerd, engine, factory, jobs, locking, materials, plan, render, search, shard
 from torchpair import facts as facts_data
-from torchpair import lock as locks
 from torchpair.errors import CommandError, EngineError
 from torchpair.present import Outcome
 from torchpair.workspace import Workspace
@@ -42,7 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def no_engine(*_: object, **__: object) -> None:
         raise AssertionError("an engine was asked for")
 
-    monkeypatch.setattr(engine, "ensure", no_engine)
+    monkeypatch.setattr(dockerd, "ensure", no_engine)
     monkeypatch.delenv("BASE", raising=False)
     monkeypatch.delenv("GPU", raising=False)
 
@@ -236,7 +235,7 @@ def test_render_with_a_stale_lock(run: Run, project: Project, tmp_path: Path) ->
 
 
 def test_lock_check(run: Run, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "run", lambda *_, **__: pytest.fail("an index was asked"))
+    monkeypatch.setattr(locking, "run", lambda *_, **__: pytest.fail("an index was asked"))
     file = project(GOOD).file
     before = files(tmp_path)
     assert run("lock", "--check", matrix=file) == Ended(0, "torch2.8.0-cu128-py311: locked\n", "")
@@ -255,7 +254,7 @@ def test_a_lock_that_cannot_be_made(
     def fails(*_: object, **__: object) -> str:
         raise CommandError("uv ended with 2", why="error: no route to the index")
 
-    monkeypatch.setattr(locks, "run", fails)
+    monkeypatch.setattr(locking, "run", fails)
     file = project(GOOD).file
     before = files(tmp_path)
     ended = run("lock", matrix=file)
@@ -302,7 +301,7 @@ def test_at_most_256_jobs() -> None:
 
 def test_the_shards_of_a_matrix_are_all_of_it(project: Project) -> None:
     workspace = project(MANY)
-    parts = [factory.in_shard(workspace, workspace.rows, index, 3) for index in (1, 2, 3)]
+    parts = [jobs.in_shard(workspace, workspace.rows, index, 3) for index in (1, 2, 3)]
     assert sorted(row.name for part in parts for row in part) == sorted(row.name for row in workspace.rows)
     assert max(map(len, parts)) <= 3
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from torchpair import compat
-from torchpair.compat import RULES, covers, serves
+from torchpair.compat import RULES
+from torchpair.compat.gpus import covers, serves
 from torchpair.facts import Facts
 from torchpair.matrix import Row
 from torchpair.resolve import candidate

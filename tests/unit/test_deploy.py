@@ -14,12 +14,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from torchpair import deploy, launch
+from torchpair import deploy, launch, readiness
 from torchpair.cli import cli
 from torchpair.deploy import Deployment
-from torchpair.diagnose import Gpu, Host
+from torchpair.diagnose.evidence import Gpu, Host
 from torchpair.errors import TorchpairError
-from torchpair.launch import Finding, NotReady, State
+from torchpair.launch import NotReady, State
+from torchpair.readiness import Finding
 
 ID = "sha256:" + "a" * 64
 ROOT = Path(__file__).resolve().parents[2]
@@ -215,7 +216,7 @@ def wrong(findings: list[Finding]) -> str:
 
 def test_a_gpu_that_will_do() -> None:
     seen = Host("570.124.06", (Gpu("RTX 5090", "12.0"),), True, "the NVIDIA runtime")
-    assert wrong(launch.gpu_findings(seen, "525.60.13", "8.0 9.0 12.0")) == ""
+    assert wrong(readiness.gpu_findings(seen, "525.60.13", "8.0 9.0 12.0")) == ""
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_a_gpu_that_will_do() -> None:
     ],
 )
 def test_a_gpu_that_will_not_do(seen: Host, sm: str, word: str) -> None:
-    assert word in wrong(launch.gpu_findings(seen, "525.60.13", sm))
+    assert word in wrong(readiness.gpu_findings(seen, "525.60.13", sm))
 
 
 def test_a_port_in_use_is_named_with_another() -> None:
@@ -238,27 +239,27 @@ def test_a_port_in_use_is_named_with_another() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        finding = launch.port_finding("127.0.0.1", "api", port)
+        finding = readiness.port_finding("127.0.0.1", "api", port)
         assert finding.problem and f"--port api={port + 1}" in finding.remedy
-    assert launch.port_finding("127.0.0.1", "api", port).problem is None
+    assert readiness.port_finding("127.0.0.1", "api", port).problem is None
 
 
 def test_models_that_are_missing_are_named_with_the_command(tmp_path: Path) -> None:
-    finding = launch.models_finding(tmp_path, make())
+    finding = readiness.models_finding(tmp_path, make())
     assert finding.problem and "chinese-hubert-base/config.json: missing" in finding.problem
     assert "and 10 more" in finding.problem
     assert f"fetch --version v2 --models {tmp_path}" in finding.remedy
     with pytest.raises(NotReady, match="1 thing to settle"):
-        launch.refuse([Finding("fine"), finding])
-    launch.refuse([Finding("fine")])
+        readiness.refuse([Finding("fine"), finding])
+    readiness.refuse([Finding("fine")])
 
 
 def test_a_data_folder_of_somebody_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     owner = tmp_path.stat().st_uid
-    finding = launch._writable(tmp_path, f"{owner + 4711}:{owner + 4711}")
+    finding = readiness._writable(tmp_path, f"{owner + 4711}:{owner + 4711}")
     assert finding.problem and f"--user {owner}:" in finding.remedy
-    assert launch._writable(tmp_path, f"{owner}:{owner}").problem is None
+    assert readiness._writable(tmp_path, f"{owner}:{owner}").problem is None
 
 
 def test_states() -> None:

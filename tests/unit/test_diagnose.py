@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from torchpair import diagnose
-from torchpair.diagnose import Gpu, Host
+from torchpair.diagnose.evidence import Gpu, Host
 from torchpair.report import CheckResult, Report
 
 EIGHT: dict[str, Any] = {

@@ -21,7 +21,6 @@ ASKING = {
     "docker", "testcontainers", "requests", "urllib3", "urllib.request", "http.client", "http.server", "socket", "ssl",
     "subprocess", "multiprocessing", "uv",
 }  # fmt: skip
-EXCEPTION = "lock"  # CONTRIBUTING.md says why
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def wrong(name: str, text: str, places: Mapping[str, Place], known: Mapping[str,
         there = places[inner]
         if there.layer > here.layer:
             found.append(f"{name} imports {inner}, which is below it")
-        if there.asks and not here.asks and inner != EXCEPTION:
+        if there.asks and not here.asks:
             found.append(f"{name} asks nobody, and imports {inner}, which does")
     return found
 

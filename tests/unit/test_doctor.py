@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from torchpair import check, doctor, host
-from torchpair.diagnose import Gpu
+from torchpair.diagnose.evidence import Gpu
 
 MISMATCH = (
     "raise RuntimeError('Detected that PyTorch and TorchAudio were compiled with different CUDA versions. PyTorch has "

@@ -1,4 +1,4 @@
-"""engine.py without an engine: decisions over text, and the few effects against fakes."""
+"""engine.py, dockerd.py and apt.py without an engine: decisions over text, and the few effects against fakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from torchpair import engine
+from torchpair import apt, dockerd, engine
 from torchpair.errors import EngineError
 from torchpair.suite import UBUNTU
 
@@ -67,11 +67,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bin_.mkdir()
     monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
-    for name in ("STATE", "RUN", "PLUGINS"):
-        monkeypatch.setattr(engine, name, tmp_path / name.lower())
-    monkeypatch.setattr(engine, "BIN", tmp_path / "local-bin")
+    for name, path in (("STATE", "state"), ("SOCKET", "docker.sock")):
+        for module in (engine, dockerd):
+            monkeypatch.setattr(module, name, tmp_path / path)
+    for name in ("RUN", "PLUGINS"):
+        monkeypatch.setattr(dockerd, name, tmp_path / name.lower())
+    monkeypatch.setattr(dockerd, "BIN", tmp_path / "local-bin")
     monkeypatch.setattr(engine, "SYSTEM_PLUGINS", (tmp_path / "plugins",))
-    monkeypatch.setattr(engine, "SOCKET", tmp_path / "docker.sock")
     (tmp_path / "state").mkdir()
     (tmp_path / "run").mkdir()
     return tmp_path
@@ -113,7 +115,7 @@ def answering(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
 
 def test_os_release_takes_quotes_off_and_skips_comments() -> None:
     text = "# ID=wrong\nID=debian\nVERSION_ID=\"12\"\nNAME='A = B'\n\nbroken\n"
-    assert engine.os_release(text) == {"ID": "debian", "VERSION_ID": "12", "NAME": "A = B"}
+    assert apt.os_release(text) == {"ID": "debian", "VERSION_ID": "12", "NAME": "A = B"}
 
 
 @pytest.mark.parametrize(
@@ -132,35 +134,35 @@ def test_os_release_takes_quotes_off_and_skips_comments() -> None:
     ],
 )
 def test_plan_for_each_system(os_id: str, version: str, kind: str, packages: set[str]) -> None:
-    plan = engine.plan(os_id, version, is_root=True)
+    plan = dockerd.plan(os_id, version, is_root=True)
     assert (plan.kind, set(plan.packages)) == (kind, packages)
 
 
 @pytest.mark.parametrize("os_id", ["debian", "fedora"])
 def test_plan_runs_a_dockerd_that_is_there_on_any_system(os_id: str) -> None:
-    plan = engine.plan(os_id, "12", is_root=True, dockerd="/opt/dockerd")
+    plan = dockerd.plan(os_id, "12", is_root=True, dockerd="/opt/dockerd")
     assert plan.kind == "run"
     assert "/opt/dockerd" in plan.says[0]
 
 
 def test_plan_says_in_two_lines_what_and_where() -> None:
     for version in ("12", "13"):
-        says = engine.plan("debian", version, is_root=True).says
+        says = dockerd.plan("debian", version, is_root=True).says
         assert len(says) == 2
         text = " ".join(says)
-        assert str(engine.STATE) in text
-        assert str(engine.SOCKET) in text
+        assert str(dockerd.STATE) in text
+        assert str(dockerd.SOCKET) in text
 
 
 @pytest.mark.parametrize(
     ("plan", "why"),
     [
-        (engine.plan("debian", "12", is_root=False, dockerd="/usr/sbin/dockerd"), "root"),
-        (engine.plan("fedora", "42", is_root=True), "fedora 42"),
-        (engine.plan("debian", "12", is_root=True, may_mount=False), "mount"),
+        (dockerd.plan("debian", "12", is_root=False, dockerd="/usr/sbin/dockerd"), "root"),
+        (dockerd.plan("fedora", "42", is_root=True), "fedora 42"),
+        (dockerd.plan("debian", "12", is_root=True, may_mount=False), "mount"),
     ],
 )
-def test_refusals_say_why_and_what_to_do(plan: engine.StartPlan, why: str) -> None:
+def test_refusals_say_why_and_what_to_do(plan: dockerd.StartPlan, why: str) -> None:
     assert plan.kind == "refuse"
     assert why in plan.why
     assert "DOCKER_HOST" in plan.remedy
@@ -168,11 +170,11 @@ def test_refusals_say_why_and_what_to_do(plan: engine.StartPlan, why: str) -> No
 
 
 def test_mirror_is_debians_own_main_archive() -> None:
-    expected = engine.Mirror("http://mirror.example.org/debian", "http://mirror.example.org/debian-security")
-    assert engine.mirror(TARGETS, "bookworm") == expected
-    assert engine.mirror(TARGETS.partition("bookworm-security")[0], "bookworm") == engine.Mirror(expected.main)
-    assert engine.mirror(TARGETS, "trixie") is None
-    assert engine.mirror("", "bookworm") is None
+    expected = apt.Mirror("http://mirror.example.org/debian", "http://mirror.example.org/debian-security")
+    assert apt.mirror(TARGETS, "bookworm") == expected
+    assert apt.mirror(TARGETS.partition("bookworm-security")[0], "bookworm") == apt.Mirror(expected.main)
+    assert apt.mirror(TARGETS, "trixie") is None
+    assert apt.mirror("", "bookworm") is None
 
 
 def test_mirror_of_ubuntu_goes_by_suite() -> None:
@@ -187,10 +189,10 @@ def test_mirror_of_ubuntu_goes_by_suite() -> None:
             ("http://mirror.example.org/ubuntu/", "Ubuntu", "noble"),
         )
     )
-    expected = engine.Mirror("http://mirror.example.org/ubuntu", "http://security.example.org/ubuntu")
-    assert engine.mirror(targets, "noble", UBUNTU) == expected
-    assert engine.mirror(targets, "jammy", UBUNTU) is None
-    assert engine.mirror(targets, "noble") is None
+    expected = apt.Mirror("http://mirror.example.org/ubuntu", "http://security.example.org/ubuntu")
+    assert apt.mirror(targets, "noble", UBUNTU) == expected
+    assert apt.mirror(targets, "jammy", UBUNTU) is None
+    assert apt.mirror(targets, "noble") is None
 
 
 def test_mirror_is_refreshed_once_when_apt_has_no_lists(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,19 +202,19 @@ def test_mirror_is_refreshed_once_when_apt_has_no_lists(monkeypatch: pytest.Monk
         calls.append(argv[-1])
         return TARGETS if "update" in calls else ""
 
-    monkeypatch.setattr(engine, "run", run)
-    assert engine.machine_mirror("bookworm").main == "http://mirror.example.org/debian"
+    monkeypatch.setattr(apt, "run", run)
+    assert apt.machine_mirror("bookworm").main == "http://mirror.example.org/debian"
     assert calls == ["indextargets", "update", "indextargets"]
     with pytest.raises(EngineError, match="no Debian mirror for trixie"):
-        engine.machine_mirror("trixie")
+        apt.machine_mirror("trixie")
 
 
 def test_dockerd_flags_leave_to_daemon_json_what_it_sets() -> None:
-    every = " ".join(engine.dockerd_flags({}))
+    every = " ".join(dockerd.dockerd_flags({}))
     for flag in ("--host=", "--data-root=", "--exec-root=", "--pidfile=", "--storage-driver=overlay2"):
         assert flag in every
-    fewer = engine.dockerd_flags({"data-root": "/data", "registry-mirrors": []})
-    assert len(fewer) == len(engine.dockerd_flags({})) - 1
+    fewer = dockerd.dockerd_flags({"data-root": "/data", "registry-mirrors": []})
+    assert len(fewer) == len(dockerd.dockerd_flags({})) - 1
     assert not any("--data-root" in flag for flag in fewer)
 
 
@@ -226,16 +228,16 @@ def test_too_old() -> None:
 
 
 def test_may_mount_reads_the_capability() -> None:
-    assert engine._may_mount("CapPrm:\t0\nCapEff:\t000001ffffffffff\n")
-    assert engine._may_mount("CapEff:\t0000000000200000\n")
-    assert not engine._may_mount("CapEff:\t000001ffffdfffff\n")
-    assert not engine._may_mount("CapEff:\t00000000a80425fb\n")  # a container without --privileged
+    assert dockerd._may_mount("CapPrm:\t0\nCapEff:\t000001ffffffffff\n")
+    assert dockerd._may_mount("CapEff:\t0000000000200000\n")
+    assert not dockerd._may_mount("CapEff:\t000001ffffdfffff\n")
+    assert not dockerd._may_mount("CapEff:\t00000000a80425fb\n")  # a container without --privileged
 
 
 def test_remedies_for_a_dockerd_that_ended() -> None:
-    assert "ext4" in engine.remedy_for("error initializing graphdriver: driver not supported: overlay2")
-    assert "iptables" in engine.remedy_for("failed to register bridge driver: failed to create NAT chain: iptables")
-    assert "ext4" not in engine.remedy_for("address already in use")
+    assert "ext4" in dockerd.remedy_for("error initializing graphdriver: driver not supported: overlay2")
+    assert "iptables" in dockerd.remedy_for("failed to register bridge driver: failed to create NAT chain: iptables")
+    assert "ext4" not in dockerd.remedy_for("address already in use")
 
 
 # ---- finding ----------------------------------------------------------------------------------------------------
@@ -279,9 +281,9 @@ def test_find_refuses_an_engine_that_is_too_old(answering: dict[str, Any]) -> No
 
 def test_no_engine_at_the_standard_socket_is_none(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine.find() is None
-    engine.SOCKET.touch()  # what kill -9 leaves
+    dockerd.SOCKET.touch()  # what kill -9 leaves
     assert engine.find() is None
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.SOCKET}")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{dockerd.SOCKET}")
     assert engine.find() is None
 
 
@@ -318,31 +320,31 @@ def test_ensure_refuses_before_it_touches_anything(machine: Path, monkeypatch: p
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     said: list[str] = []
     with pytest.raises(EngineError, match="no Docker engine answers") as caught:
-        engine.ensure(said.append)
+        dockerd.ensure(said.append)
     assert engine.INSTALL_PAGE in (caught.value.remedy or "")
     assert said == []
-    assert list(engine.STATE.iterdir()) == []
+    assert list(dockerd.STATE.iterdir()) == []
 
 
 def test_ensure_gives_the_running_engine_without_a_word(machine: Path, answering: dict[str, Any]) -> None:
     script(machine / "bin/docker", "exit 0")
     said: list[str] = []
-    assert engine.ensure(said.append).version == "26.1.5"
+    assert dockerd.ensure(said.append).version == "26.1.5"
     assert said == []
 
 
 def test_ensure_starts_no_second_engine_beside_the_one_that_the_package_started(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    up = engine.Engine(f"unix://{engine.SOCKET}", "26.1.5", None, ("docker", "buildx"))
+    up = engine.Engine(f"unix://{dockerd.SOCKET}", "26.1.5", None, ("docker", "buildx"))
     installed: list[str] = []
-    monkeypatch.setattr(engine, "find", lambda: up if installed else None)
-    monkeypatch.setattr(engine, "plan", lambda *_, **__: engine.StartPlan("install", ("docker.io",), ("will", "do")))
-    monkeypatch.setattr(engine, "apt_install", installed.extend)
-    monkeypatch.setattr(engine, "_answers", lambda: True)
-    monkeypatch.setattr(engine, "_start", lambda: pytest.fail("there is one"))
+    monkeypatch.setattr(dockerd, "find", lambda: up if installed else None)
+    monkeypatch.setattr(dockerd, "plan", lambda *_, **__: dockerd.StartPlan("install", ("docker.io",), ("will", "do")))
+    monkeypatch.setattr(dockerd, "apt_install", installed.extend)
+    monkeypatch.setattr(dockerd, "_answers", lambda: True)
+    monkeypatch.setattr(dockerd, "_start", lambda: pytest.fail("there is one"))
     said: list[str] = []
-    assert engine.ensure(said.append) is up
+    assert dockerd.ensure(said.append) is up
     assert installed == ["docker.io"]
     assert said[:2] == ["will", "do"]
 
@@ -357,40 +359,40 @@ def test_a_broken_context_is_a_plain_error(machine: Path) -> None:
 
 
 def test_a_dockerd_that_ends_is_quoted_from_this_start_on(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (engine.STATE / "dockerd.log").write_text("failed yesterday\n")
-    dockerd = script(
+    (dockerd.STATE / "dockerd.log").write_text("failed yesterday\n")
+    program = script(
         machine / "dockerd",
         'echo "level=info msg=progress"\necho "failed to start daemon: driver not supported: overlay2" >&2\nexit 1',
     )
-    monkeypatch.setattr(engine, "_dockerd", lambda: dockerd)
+    monkeypatch.setattr(dockerd, "_dockerd", lambda: program)
     began = time.monotonic()
     with pytest.raises(EngineError) as caught:
-        engine._start()
+        dockerd._start()
     assert time.monotonic() - began < 2  # it is not waited for once it has ended
     assert caught.value.why == "failed to start daemon: driver not supported: overlay2"
     assert "ext4" in (caught.value.remedy or "")
 
 
 def test_dockerd_is_taken_only_when_new_enough(machine: Path) -> None:
-    own = script(engine.STATE / "engine/usr/sbin/dockerd", "echo 'Docker version 26.1.5+dfsg1, build a72d7cd'")
+    own = script(dockerd.STATE / "engine/usr/sbin/dockerd", "echo 'Docker version 26.1.5+dfsg1, build a72d7cd'")
     script(machine / "bin/dockerd", "echo 'Docker version 20.10.24+dfsg1, build 297e128'")
     if not Path("/usr/sbin/dockerd").exists():
-        assert engine._dockerd() == own
+        assert dockerd._dockerd() == own
     script(machine / "bin/dockerd", "echo 'Docker version 28.0.1, build 068a01e'")
-    assert engine._dockerd() == machine / "bin/dockerd"
+    assert dockerd._dockerd() == machine / "bin/dockerd"
 
 
 @pytest.mark.parametrize("content", ["", "not a number", "999999999", str(os.getpid())])
 def test_a_stale_pidfile_is_removed(machine: Path, content: str) -> None:
     pidfile = machine / "dockerd.pid"
     pidfile.write_text(content)
-    assert engine._running(pidfile, "--pidfile=of-another-world") is None
+    assert dockerd._running(pidfile, "--pidfile=of-another-world") is None
     assert not pidfile.exists()
 
 
 def test_stop_ends_only_the_dockerd_of_its_pidfile(machine: Path) -> None:
     said: list[str] = []
-    pidfile = engine.RUN / "dockerd.pid"
+    pidfile = dockerd.RUN / "dockerd.pid"
     other = subprocess.Popen(["sleep", "60"])
     ours = subprocess.Popen(
         ["sh", "-c", "echo up; read x", "dockerd", f"--pidfile={pidfile}"],
@@ -401,10 +403,10 @@ def test_stop_ends_only_the_dockerd_of_its_pidfile(machine: Path) -> None:
         assert ours.stdout is not None
         ours.stdout.readline()  # the command line is there only after exec
         pidfile.write_text(str(other.pid))
-        assert engine.stop(said.append) is False
+        assert dockerd.stop(said.append) is False
         assert other.poll() is None
         pidfile.write_text(str(ours.pid))
-        assert engine.stop(said.append) is True
+        assert dockerd.stop(said.append) is True
         assert ours.wait(timeout=5) == -15
     finally:
         other.kill()
@@ -415,17 +417,17 @@ def test_stop_ends_only_the_dockerd_of_its_pidfile(machine: Path) -> None:
 
 
 def test_the_cli_is_linked_only_where_there_is_none(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = engine.STATE / "engine/usr"
+    own = dockerd.STATE / "engine/usr"
     for name in ("bin/docker", "libexec/docker/cli-plugins/docker-buildx", "libexec/docker/cli-plugins/docker-compose"):
         script(own / name, "exit 0")
     monkeypatch.setenv("PATH", str(machine / "bin"))
-    script(engine.PLUGINS / "docker-compose", "exit 0")
-    engine.PLUGINS.joinpath("docker-buildx").symlink_to(machine / "gone")
-    engine._link_cli()
-    assert (engine.BIN / "docker").resolve() == own / "bin/docker"
-    assert (engine.PLUGINS / "docker-buildx").resolve() == own / "libexec/docker/cli-plugins/docker-buildx"
-    assert not (engine.PLUGINS / "docker-compose").is_symlink()
-    (engine.BIN / "docker").unlink()
+    script(dockerd.PLUGINS / "docker-compose", "exit 0")
+    dockerd.PLUGINS.joinpath("docker-buildx").symlink_to(machine / "gone")
+    dockerd._link_cli()
+    assert (dockerd.BIN / "docker").resolve() == own / "bin/docker"
+    assert (dockerd.PLUGINS / "docker-buildx").resolve() == own / "libexec/docker/cli-plugins/docker-buildx"
+    assert not (dockerd.PLUGINS / "docker-compose").is_symlink()
+    (dockerd.BIN / "docker").unlink()
     script(machine / "bin/docker", "exit 0")
-    engine._link_cli()
-    assert not (engine.BIN / "docker").exists()
+    dockerd._link_cli()
+    assert not (dockerd.BIN / "docker").exists()

@@ -13,7 +13,9 @@ from torchpair.errors import TorchpairError
 from torchpair.explain import Explanation, described, evidence, explain, lines, request, to_json, yaml_row
 from torchpair.facts import Facts, cuda_family
 from torchpair.matrix import Package, Row
-from torchpair.resolve import Spec, resolve
+from torchpair.neighbours import nearest
+from torchpair.resolve import resolve
+from torchpair.spec import Spec
 
 MakeRow = Callable[[str], Row]
 GOOD = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'
@@ -90,10 +92,10 @@ def test_refused_by_its_rule_with_a_way_out(
 
 
 def test_the_best_comes_first(facts: Facts) -> None:
-    """In the order of search.nearest, whose distances grow (test_search.py); the CUDA asked for before another one."""
+    """In the order of neighbours.nearest: distances grow (test_search.py); the CUDA asked for before another one."""
     row = request(facts, "2.15.0", cuda="13.2", python="3.12")
     e = explain(row, facts)
-    assert e.options == tuple(search.nearest(row, facts, "nvidia"))
+    assert e.options == tuple(nearest(row, facts, "nvidia"))
     assert [o.distance for o in e.options] == sorted(o.distance for o in e.options)
     assert [o["torch"]["version"] for o in offers(e, facts)] == ["2.15.0", "2.14.1", "2.14.0"]
     assert offers(e, facts)[0]["changes"][0] == "compile torchaudio"

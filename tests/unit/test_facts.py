@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from torchpair import compat
 from torchpair import facts as facts_data
+from torchpair.compat.wheels import STABLE_ABI
 from torchpair.facts import ARCHES, Facts, cuda_family, cuda_tag
 
 FILES = Path(facts_data.__file__).parent
@@ -37,7 +38,7 @@ def test_every_torch_names_torchaudios_that_are_described(facts: Facts) -> None:
 
 def test_lockstep_pins_go_both_ways(facts: Facts) -> None:
     for audio in facts.torchaudio.values():
-        pinned = Version(audio.version) < compat.STABLE_ABI
+        pinned = Version(audio.version) < STABLE_ABI
         assert bool(audio.torch) == pinned, audio.version
         if audio.torch:
             assert facts.torch[audio.torch].torchaudio == (audio.version,)

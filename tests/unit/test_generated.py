@@ -10,8 +10,9 @@ from torchpair import facts as facts_data
 from torchpair.errors import MatrixError, ResolveError
 from torchpair.explain import explain, lines, to_json
 from torchpair.matrix import Row
+from torchpair.matrix.fields import ROW_KEYS
+from torchpair.neighbours import nearest
 from torchpair.resolve import candidate, resolve
-from torchpair.search import nearest
 
 FACTS = facts_data.load()
 BASES = ("nvidia", "local")
@@ -89,7 +90,7 @@ def row_text(draw: st.DrawFn) -> str:
 def judge(row: Row, base: str) -> bool:
     """Whether a row resolves; where not, a rule and a way out are named."""
     broken = compat.problems(candidate(row, FACTS, base), FACTS)
-    assert all(p.rule is compat.RULES[p.rule.id] and p.detail and p.key in matrix.ROW_KEYS for p in broken)
+    assert all(p.rule is compat.RULES[p.rule.id] and p.detail and p.key in ROW_KEYS for p in broken)
     try:
         spec = resolve(row, FACTS, base)
     except ResolveError as refused:

@@ -13,11 +13,11 @@ import docker.errors
 import pytest
 import requests.exceptions
 
-from torchpair import layers
-from torchpair import report as reports
+from torchpair import difference, layers, strict_json
+from torchpair.difference import Difference
 from torchpair.engine import Engine
 from torchpair.errors import EngineError, TorchpairError
-from torchpair.layers import Contents, Difference, Inventory, Layer
+from torchpair.layers import Contents, Inventory, Layer
 
 CUDA = Layer("cuda", "sha256:" + "c" * 64, 4_000_000_000)
 TORCH = Layer("torch", "sha256:" + "1" * 64, 1_000_000_000)
@@ -120,9 +120,9 @@ def test_pulled_and_stored_go_by_digest_alone() -> None:
 
 def test_same_in_bytes() -> None:
     one, two = (BASE, CUDA, TORCH), (BASE, CUDA, OTHER_TORCH)
-    assert layers.same(one, two) == (BASE.size + CUDA.size, BASE.size + CUDA.size + TORCH.size)
-    assert layers.same(one, one) == (5_080_000_000, 5_080_000_000)
-    assert layers.same(one, ()) == (0, 5_080_000_000)
+    assert difference.same(one, two) == (BASE.size + CUDA.size, BASE.size + CUDA.size + TORCH.size)
+    assert difference.same(one, one) == (5_080_000_000, 5_080_000_000)
+    assert difference.same(one, ()) == (0, 5_080_000_000)
 
 
 # ---- for reading --------------------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ def test_an_answer_that_is_none(stdout: bytes) -> None:
 
 def test_an_answer_beyond_the_limit_is_not_parsed() -> None:
     with pytest.raises(TorchpairError, match="larger than"):
-        layers.take_inventory(engine(Client(stdout=answer() + b" " * reports.MAX_BYTES)), "image")
+        layers.take_inventory(engine(Client(stdout=answer() + b" " * strict_json.MAX_BYTES)), "image")
 
 
 def test_numbers_in_other_shapes_and_half_characters() -> None:
@@ -456,7 +456,7 @@ SAME = {"opt/a": File(b"same" * 400)}
 
 
 def differences(one: Client, two: Client) -> tuple[Difference, ...]:
-    return layers.differences(engine({"one": one, "two": two}), "one", "two")
+    return difference.differences(engine({"one": one, "two": two}), "one", "two")
 
 
 def test_two_builds_that_are_alike_are_not_even_read() -> None:
@@ -554,18 +554,20 @@ def test_the_engine_goes_away_while_it_saves() -> None:
 
 
 def test_lines_of_a_difference() -> None:
-    found = [Difference("torch", f"opt/{i}", "time 1 and 2") for i in range(layers.DIFFERENCES + 2)]
-    shown = layers.diff_lines((950, 1000), found)
+    found = [Difference("torch", f"opt/{i}", "time 1 and 2") for i in range(difference.DIFFERENCES + 2)]
+    shown = difference.diff_lines((950, 1000), found)
     assert shown[0] == "95.0% of 0.00 GB lie in layers of one digest."
     assert shown[1] == "torch: opt/0: time 1 and 2"
-    assert len(shown) == layers.DIFFERENCES + 2 and shown[-1] == "and 2 more"
-    assert layers.diff_lines((5_000_000_000, 5_000_000_000), []) == ["100.0% of 5.00 GB lie in layers of one digest."]
+    assert len(shown) == difference.DIFFERENCES + 2 and shown[-1] == "and 2 more"
+    assert difference.diff_lines((5_000_000_000, 5_000_000_000), []) == [
+        "100.0% of 5.00 GB lie in layers of one digest."
+    ]
 
 
 def test_lines_of_a_difference_between_images_of_unknown_size() -> None:
-    assert layers.diff_lines((0, 0), []) == ["Nothing of 0.00 GB lie in layers of one digest."]
+    assert difference.diff_lines((0, 0), []) == ["Nothing of 0.00 GB lie in layers of one digest."]
 
 
 def test_lines_of_a_hostile_difference() -> None:
     found = [Difference(HOSTILE, f"{HOSTILE}\n{HOSTILE}{'x' * 10_000}", HOSTILE)] * 30
-    assert safe(layers.diff_lines((1, 2), found))
+    assert safe(difference.diff_lines((1, 2), found))

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from torchpair import lock as locks
+from torchpair import locking
 from torchpair.errors import CommandError, LockError
 from torchpair.lock import Lock, Locked
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 if sys.version_info >= (3, 11):
@@ -233,7 +234,7 @@ X = "x86_64"
 def test_best_wheel(files: list[str], python: str, arch: str, best: int | None) -> None:
     names = [f"a-1.0-{file}.whl" for file in files]
     for order in (names, names[::-1]):
-        assert locks._best(order, python, arch) == (None if best is None else names[best])
+        assert locking.best_wheel(order, python, arch) == (None if best is None else names[best])
 
 
 # ---- what uv is asked ---------------------------------------------------------------------------------------------
@@ -309,7 +310,7 @@ def uv(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
             (folder / argv[argv.index("--output-file") + 1]).write_text(body, encoding="utf-8")
             return ""
 
-        monkeypatch.setattr(locks, "run", run)
+        monkeypatch.setattr(locking, "run", run)
         return asked
 
     return install
@@ -324,7 +325,7 @@ def test_resolve_takes_one_wheel_per_package_sorted(eight: Spec, uv: UV) -> None
         package("Nvidia_NVTX.cu12", "12.8.90", "nvidia_nvtx_cu12-12.8.90-py3-none-any.whl", size=5),
         package("numpy", "2.5.5", PLAIN.file),
     )
-    lock = locks.resolve(eight)
+    lock = locking.resolve(eight)
     assert lock.asked == locks.asked(eight)
     assert [w.line.split(" --hash")[0] for w in lock.wheels] == [
         "numpy==2.5.5",
@@ -345,7 +346,7 @@ def test_only_what_pypi_does_not_have_keeps_its_address(on_index: Spec, uv: UV) 
         package("torch", "2.1.0+cu118", "torch-2.1.0%2Bcu118-cp310-cp310-linux_x86_64.whl"),
         package("sympy", "1.14.0", "sympy-1.14.0-py3-none-any.whl"),
     )
-    sympy, torch = locks.resolve(on_index).wheels
+    sympy, torch = locking.resolve(on_index).wheels
     assert sympy.url is None
     assert torch.url == "https://wheels.example/x/torch-2.1.0%2Bcu118-cp310-cp310-linux_x86_64.whl"
     assert (torch.version, torch.file) == ("2.1.0+cu118", "torch-2.1.0+cu118-cp310-cp310-linux_x86_64.whl")
@@ -353,13 +354,13 @@ def test_only_what_pypi_does_not_have_keeps_its_address(on_index: Spec, uv: UV) 
 
 def test_resolve_hands_on_what_to_keep(eight: Spec, uv: UV) -> None:
     asked = uv(package("numpy", "2.5.5", PLAIN.file))
-    locks.resolve(eight, Lock("", (PLAIN,)))
+    locking.resolve(eight, Lock("", (PLAIN,)))
     assert asked[0]["tool"]["uv"]["constraint-dependencies"] == ["numpy==2.5.5"]
 
 
 def test_a_free_threaded_python_is_asked_for_by_its_number(spec: MakeSpec, uv: UV) -> None:
     asked = uv()
-    locks.resolve(spec('torch: "2.8.0", cuda: "12.8", python: "3.13t"'))
+    locking.resolve(spec('torch: "2.8.0", cuda: "12.8", python: "3.13t"'))
     argv = asked[0]["argv"]
     assert argv[argv.index("--python-version") + 1] == "3.13"
 
@@ -368,7 +369,7 @@ def test_the_tools_are_locked_by_themselves(uv: UV) -> None:
     asked = uv(
         package("uv", "0.13.9", "uv-0.13.9-py3-none-manylinux_2_17_x86_64.whl", "uv-0.13.9-py3-none-win_amd64.whl")
     )
-    lock = locks.resolve_tools()
+    lock = locking.resolve_tools()
     assert (lock.asked, lock.versions) == (locks.TOOLS_ASKED, {"uv": "0.13.9"})
     assert asked[0]["project"]["dependencies"] == ["uv"]
 
@@ -376,7 +377,7 @@ def test_the_tools_are_locked_by_themselves(uv: UV) -> None:
 def test_uv_failing_is_one_error_with_its_words_and_a_remedy(eight: Spec, uv: UV) -> None:
     uv(error=CommandError("uv ended with 2", why="error: no such index\n    caused by: the network"))
     with pytest.raises(LockError) as caught:
-        locks.resolve(eight)
+        locking.resolve(eight)
     error = caught.value
     assert (
         error.where == eight.name
@@ -410,7 +411,7 @@ def test_a_hostile_index_is_refused(on_index: Spec, uv: UV, where: str, evil: st
         wheel["hashes"]["sha256"] = SHA[: -len(evil)] + evil
     uv(found)
     with pytest.raises(LockError) as caught:
-        locks.resolve(on_index)
+        locking.resolve(on_index)
     assert all(line.isprintable() for line in str(caught.value).split("\n"))
 
 
@@ -429,7 +430,7 @@ def test_a_hostile_index_is_refused(on_index: Spec, uv: UV, where: str, evil: st
 def test_a_package_without_a_fitting_wheel(eight: Spec, uv: UV, found: dict[str, Any]) -> None:
     uv(found)
     with pytest.raises(LockError, match=r"no wheel with a sha256 for a 1\.0 that fits Python 3\.11 on x86_64"):
-        locks.resolve(eight)
+        locking.resolve(eight)
 
 
 # ---- in a folder --------------------------------------------------------------------------------------------------

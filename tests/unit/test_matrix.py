@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from torchpair import matrix
 from torchpair.errors import MatrixError
-from torchpair.matrix import Package, Row
+from torchpair.matrix import Package, Row, fields, nodes
 
 ROW = 'torch: "2.8.0", cuda: "12.8", python: "3.11"'
 
@@ -69,7 +69,7 @@ def test_axes_expand_to_their_product_in_order() -> None:
 )
 def test_names(row: Callable[[str], Row], text: str, name: str) -> None:
     assert row(text).name == name
-    assert matrix.NAME(name) == name, "an automatic name must be one that a person could have written"
+    assert fields.NAME(name) == name, "an automatic name must be one that a person could have written"
 
 
 def test_every_key_is_read(row: Callable[[str], Row]) -> None:
@@ -150,7 +150,7 @@ BAD = {
         "2", "alias *a", "write the value out",
     ),
     "deep nesting": ("images: " + "[" * 100_000, "1", "nested deeper than 16 levels", "brackets"),
-    "too large": ("#" * (matrix.MAX_BYTES + 1), "", "larger than 1000000 bytes", "split"),
+    "too large": ("#" * (nodes.MAX_BYTES + 1), "", "larger than 1000000 bytes", "split"),
     "python 3.10": (one(row=ROW.replace('"3.11"', "3.10")), "2: images[0].python", "3.10 is a number", '"3.10"'),
     "torch 2.10": (one(row=ROW.replace('"2.8.0"', "2.10")), "2: images[0].torch", "2.10 is a number", '"2.10"'),
     "cuda 12.8": (one(row=ROW.replace('"12.8"', "12.8")), "2: images[0].cuda", "12.8 is a number", '"12.8"'),
@@ -232,7 +232,7 @@ def test_combinations_are_counted_before_they_are_made() -> None:
 WRONG = ["{a: b}", "[[a]]", "[{a: b}]", "null", "", "[null]", "true", "1"]
 
 
-@pytest.mark.parametrize("key", matrix.ROW_KEYS)
+@pytest.mark.parametrize("key", fields.ROW_KEYS)
 def test_wrong_types_everywhere(key: str) -> None:
     for wrong in WRONG:
         if (wrong, key) in {("true", "default"), ("true", "force")}:
@@ -249,7 +249,7 @@ def test_wrong_types_everywhere(key: str) -> None:
         ("folder", "cannot read the matrix", ""),
         (b"images:\n  - caf\xe9\n", "not UTF-8 text", ":2"),
         (b"\xff\xfei\x00", "not UTF-8 text", ":1"),
-        (b"\xff" * (matrix.MAX_BYTES + 1), "larger than", ""),
+        (b"\xff" * (nodes.MAX_BYTES + 1), "larger than", ""),
     ],
     ids=["missing", "folder", "latin-1", "utf-16", "large"],
 )
@@ -379,25 +379,25 @@ def test_the_values_themselves_pass(key: str, value: Any) -> None:
 
 
 KINDS = {
-    matrix.VERSION: (["2.8.0", "2.11.0", "2.2.0a0+81ea7a4"], ["2.8", "2", "v2.8.0", "2.8.0-1", "==2.8.0", "2.8.*"]),
-    matrix.CUDA: (["12.8", "11.8", "cpu"], ["12", "12.8.1", "1.28", "128", "cu128", "12.10", "02.8", "CPU"]),
-    matrix.PYTHON: (["3.8", "3.11", "3.13t"], ["3", "2.7", "3.11.2", "3.13tt", "4.0", "3.111"]),
-    matrix.NAME: (
+    fields.VERSION: (["2.8.0", "2.11.0", "2.2.0a0+81ea7a4"], ["2.8", "2", "v2.8.0", "2.8.0-1", "==2.8.0", "2.8.*"]),
+    fields.CUDA: (["12.8", "11.8", "cpu"], ["12", "12.8.1", "1.28", "128", "cu128", "12.10", "02.8", "CPU"]),
+    fields.PYTHON: (["3.8", "3.11", "3.13t"], ["3", "2.7", "3.11.2", "3.13tt", "4.0", "3.111"]),
+    fields.NAME: (
         ["a", "a1", "0", "a.b-c", "a" * 62, "localhost", "my-default"],
         ["A", "a_b", "-a", "a-", ".a", "a.", "..", "a/b", "a" * 63, "default", "local", "tools", "a.local"],
     ),
-    matrix.BASE: (
+    fields.BASE: (
         ["nvidia", "local", "debian:12", "reg.example:5000/a/b_c", f"a@sha256:{'0' * 64}", "a:1@sha256:" + "f" * 64],
         ["Debian", "/a", "a/", "a@sha256:00", "a:", "-a", "a@md5:00", "../a", "scratch as base"],
     ),
-    matrix.DISTRO: (["ubuntu22.04", "debian12"], ["ubuntu22", "debian12.1", "Ubuntu22.04", "alpine3.20"]),
-    matrix.REF: (["v2.2.0", "main", "release/2.2", "0" * 40], ["-x", "--upload-pack=id", "/a", "a..b~1", "a" * 101]),
-    matrix.SM: (["9.0", "9.0a", "12.0f", "12.0+PTX"], ["9", "90", "sm_90", "9.0+ptx", "9.00"]),
+    fields.DISTRO: (["ubuntu22.04", "debian12"], ["ubuntu22", "debian12.1", "Ubuntu22.04", "alpine3.20"]),
+    fields.REF: (["v2.2.0", "main", "release/2.2", "0" * 40], ["-x", "--upload-pack=id", "/a", "a..b~1", "a" * 101]),
+    fields.SM: (["9.0", "9.0a", "12.0f", "12.0+PTX"], ["9", "90", "sm_90", "9.0+ptx", "9.00"]),
 }
 
 
 @pytest.mark.parametrize(("kind", "good", "bad"), [(k, *v) for k, v in KINDS.items()], ids=[k.allowed for k in KINDS])
-def test_kinds_match_whole_texts_only(kind: matrix.Field, good: list[str], bad: list[str]) -> None:
+def test_kinds_match_whole_texts_only(kind: fields.Field, good: list[str], bad: list[str]) -> None:
     for text in good:
         assert kind(text) == text
     for text in [*bad, "", *(g + "\n" for g in good), *(" " + g for g in good)]:
@@ -407,7 +407,7 @@ def test_kinds_match_whole_texts_only(kind: matrix.Field, good: list[str], bad: 
 
 # ---- generated files ----------------------------------------------------------------------------------------------
 
-words = st.sampled_from([*matrix.ROW_KEYS, *matrix.PACKAGE_KEYS, "images", *map(str, VALUES.values())])
+words = st.sampled_from([*fields.ROW_KEYS, *fields.PACKAGE_KEYS, "images", *map(str, VALUES.values())])
 leaves = st.one_of(
     words, st.text(max_size=8), st.none(), st.booleans(), st.integers(), st.floats(), st.dates(), st.binary(max_size=4)
 )
@@ -421,7 +421,7 @@ mostly = {
 }
 rows = st.fixed_dictionaries(
     {key: mostly[key] for key in ("torch", "cuda", "python")},
-    optional={key: mostly[key] for key in matrix.ROW_KEYS if key not in ("torch", "cuda", "python")},
+    optional={key: mostly[key] for key in fields.ROW_KEYS if key not in ("torch", "cuda", "python")},
 )
 documents = st.one_of(
     st.text(),
@@ -439,4 +439,4 @@ def test_generated_documents_are_read_or_refused(text: str) -> None:
     except MatrixError as error:
         assert error.what and error.where
     else:
-        assert found and all(matrix.NAME(row.name) for row in found)
+        assert found and all(fields.NAME(row.name) for row in found)

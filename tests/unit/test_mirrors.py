@@ -15,8 +15,8 @@ from test_render import parse, stages
 from torchpair import build, lock, matrix, mirrors, render
 from torchpair.engine import Engine
 from torchpair.errors import MatrixError, TorchpairError
-from torchpair.matrix import Mirror
-from torchpair.resolve import PYTORCH_INDEX, Spec
+from torchpair.matrix import Mirror, fields
+from torchpair.spec import PYTORCH_INDEX, Spec
 from torchpair.workspace import Workspace
 
 MakeSpec = Callable[..., Spec]
@@ -46,7 +46,7 @@ def read(tmp_path: Path, block: str) -> dict[str, Mirror]:
 
 
 def test_the_block(tmp_path: Path) -> None:
-    values = "\n".join(f"    {key}: {getattr(ALL, key)}" for key in matrix.MIRROR_KEYS)
+    values = "\n".join(f"    {key}: {getattr(ALL, key)}" for key in fields.MIRROR_KEYS)
     assert read(tmp_path, f"mirrors:\n  all:\n{values}\n  none: {{}}\n") == {"all": ALL, "none": Mirror("none")}
     assert [row.name for row in matrix.load(tmp_path / "matrix.yaml")] == ["torch2.8.0-cu128-py311"]
 
@@ -95,7 +95,7 @@ def test_a_bad_block_is_an_error_with_its_line(tmp_path: Path, block: str, line:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("key", [key for key, kind in matrix.MIRROR_KEYS.items() if kind is matrix.URL])
+@pytest.mark.parametrize("key", [key for key, kind in fields.MIRROR_KEYS.items() if kind is fields.URL])
 @pytest.mark.parametrize(
     "value",
     [
@@ -122,7 +122,7 @@ def test_a_bad_block_is_an_error_with_its_line(tmp_path: Path, block: str, line:
 def test_no_password_and_no_instruction_in_an_address(tmp_path: Path, key: str, value: str) -> None:
     with pytest.raises(MatrixError) as caught:
         read(tmp_path, f"mirrors:\n  cn: {{{key}: {json.dumps(value)}}}\n")
-    assert caught.value.remedy == f"write {matrix.URL.allowed}"
+    assert caught.value.remedy == f"write {fields.URL.allowed}"
 
 
 def test_no_password_in_a_registry(tmp_path: Path) -> None:

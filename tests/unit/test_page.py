@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from test_present import ALL, BROKEN, EVIL, SILENT, check, hostile, report
 
-from torchpair import present
-from torchpair.engine import apt_install
+from torchpair import page as pages
+from torchpair.apt import apt_install
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -65,7 +65,7 @@ def chromium(folder: Path, *arguments: str) -> str:
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
     file = tmp_path / "page.html"
-    file.write_text(present.html(REPORTS, "2026-11-21 12:00 UTC"), encoding="utf-8")
+    file.write_text(pages.html(REPORTS, "2026-11-21 12:00 UTC"), encoding="utf-8")
     return file
 
 
@@ -115,5 +115,5 @@ def test_a_picture(page: Path, width: int) -> None:
 
 
 def test_a_page_without_problems_has_no_cause() -> None:
-    good = present.html([item for item in ALL if item is not BROKEN and item.verdict == "healthy"], "now")
+    good = pages.html([item for item in ALL if item is not BROKEN and item.verdict == "healthy"], "now")
     assert "What to do" not in good

@@ -15,7 +15,9 @@ import junitparser
 import pytest
 from rich.console import Console
 
+from torchpair import formatting, views
 from torchpair import present as p
+from torchpair.page import html
 from torchpair.report import CheckResult, Report, Spectrograms
 
 CONTROLS = "\x1b[2J\x1b[31m\x1b]0;title\x07\x9b1m\x00\x08\r\u202e\u2066"
@@ -147,20 +149,20 @@ def test_no_outcomes() -> None:
     ],
 )
 def test_cause(done: Report, text: str) -> None:
-    assert p.cause(done) == text
+    assert views.cause(done) == text
 
 
 def test_cause_is_one_visible_line() -> None:
-    text = p.cause(hostile())
+    text = views.cause(hostile())
     assert text.isprintable()
     assert text.startswith("pair.import: <script>")
-    assert len(p.cause(report("x", check("dsp.mel", "fail", reason="y\n" * 4000)))) == 300
+    assert len(views.cause(report("x", check("dsp.mel", "fail", reason="y\n" * 4000)))) == 300
 
 
 @pytest.mark.parametrize(
     ("obj", "text"),
     [
-        (None, p.ABSENT),
+        (None, formatting.ABSENT),
         (True, "yes"),
         (3, "3 dB"),
         (1 / 3, "0.3333 dB"),
@@ -171,7 +173,7 @@ def test_cause_is_one_visible_line() -> None:
     ],
 )
 def test_value(obj: Any, text: str) -> None:
-    assert p.value(obj, "dB") == text
+    assert formatting.value(obj, "dB") == text
 
 
 def test_junit() -> None:
@@ -221,7 +223,7 @@ def test_markdown() -> None:
     ],
 )
 def test_headline(reports: list[Report], text: str) -> None:
-    assert p.headline(reports).endswith(text)
+    assert views.headline(reports).endswith(text)
 
 
 class Page(HTMLParser):
@@ -255,7 +257,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("reports", [[], [HEALTHY], ALL, [hostile()]], ids=["none", "one", "all", "hostile"])
 def test_html_is_whole_and_loads_nothing(reports: list[Report]) -> None:
-    page = Page(p.html(reports, "2026-11-21 12:00 UTC"))
+    page = Page(html(reports, "2026-11-21 12:00 UTC"))
     identities = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(set(identities)) == len(identities)
     for tag, attrs in page.tags:
@@ -270,7 +272,7 @@ def test_html_is_whole_and_loads_nothing(reports: list[Report]) -> None:
 
 
 def test_html_shows_every_check_with_words() -> None:
-    page = Page(p.html(ALL, "now"))
+    page = Page(html(ALL, "now"))
     labels = [attrs["aria-label"] for _, attrs in page.tags if attrs.get("class", "").startswith("cell")]  # type: ignore[union-attr]
     assert len(labels) == sum(len(item.checks) for item in ALL)
     assert "pair.import, broken: failed" in labels
@@ -286,17 +288,17 @@ SILENT = report("silent", check("io.wav", "fail", spectrograms=DRAWN))
 
 
 def test_html_draws_a_sound_that_failed_beside_the_expected_one() -> None:
-    page = Page(p.html([SILENT], "now"))
+    page = Page(html([SILENT], "now"))
     images = [attrs for tag, attrs in page.tags if tag == "img"]
     captions = ["Spectrogram: expected, 0 to 8 kHz", "Spectrogram: got, 0 to 8 kHz"]
     assert [image["alt"] for image in images] == captions * 2, "above, and among all checks"
     assert images[0]["src"] == images[2]["src"] != images[1]["src"] == images[3]["src"]
-    assert [tag for tag, _ in Page(p.html([HEALTHY], "now")).tags if tag == "img"] == []
+    assert [tag for tag, _ in Page(html([HEALTHY], "now")).tags if tag == "img"] == []
 
 
 @pytest.mark.parametrize("lines", [("0123", "cdef"), ("0",), ("f0a",)])
 def test_a_picture_has_a_pixel_for_each_digit(lines: tuple[str, ...]) -> None:
-    data, chunks, position = p.png(lines), {}, 8
+    data, chunks, position = views.png(lines), {}, 8
     while position < len(data):
         size = int.from_bytes(data[position : position + 4], "big")
         name, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + size]
@@ -312,7 +314,7 @@ def test_a_picture_has_a_pixel_for_each_digit(lines: tuple[str, ...]) -> None:
 
 
 def test_html_escapes_what_a_probe_printed() -> None:
-    page = p.html([hostile()], EVIL)
+    page = html([hostile()], EVIL)
     assert "<script>alert" not in page
     assert "<img" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

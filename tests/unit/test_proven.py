@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from torchpair import base as bases
-from torchpair import build, check, engine, factory, present, proven, record
+from torchpair import build, check, dockerd, factory, present, proven, record
 from torchpair import report as reports
 from torchpair.cli import cli
 from torchpair.engine import Engine
@@ -169,7 +169,7 @@ class Factory:
         self.held: set[str] = set()
         self.verdicts: dict[str, str] = {}
         self.stop_at: str | None = None
-        monkeypatch.setattr(engine, "ensure", lambda say: HERE)
+        monkeypatch.setattr(dockerd, "ensure", lambda say: HERE)
         monkeypatch.setattr(bases, "choose_base", lambda base, image, e: ("local", f"{image} cannot be pulled"))
         monkeypatch.setattr(check, "gpu_request", lambda e: ([], ""))
         monkeypatch.setattr(build, "image", lambda e, name: ("sha256:1", 1) if name in self.held else None)

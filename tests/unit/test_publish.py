@@ -19,7 +19,7 @@ from torchpair.engine import Engine
 from torchpair.errors import TorchpairError
 from torchpair.publish import Candidate
 from torchpair.push import Local, Sent
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.wire import RegistryError, Repository, Transient, sha256
 
 ENGINE = Engine("unix:///nowhere", "26", None, ())

@@ -13,7 +13,7 @@ from test_render import FILES, ROOT, UID, parse, spec_of, stages
 from torchpair import mirrors, recipe, render, source
 from torchpair.errors import ResolveError
 from torchpair.matrix import Mirror
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 MakeSpec = Callable[..., Spec]

@@ -17,7 +17,8 @@ import pytest
 
 from torchpair import lock as locks
 from torchpair import render
-from torchpair.resolve import UID, Spec
+from torchpair.resolve import UID
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from torchpair import files, strict_json
 from torchpair import report as r
 from torchpair.errors import TorchpairError
 from torchpair.report import CheckResult, Report
@@ -133,7 +134,7 @@ def test_a_foreign_image_has_no_row_and_little_else(tmp_path: Path) -> None:
         ("gpu", ["auto"], "report.gpu"),
         ("environment", [], "report.environment"),
         ("environment", {"x": float("inf")}, "finite"),
-        ("environment", {"x": "y" * (r.MAX_LOG + 1)}, "characters"),
+        ("environment", {"x": "y" * (strict_json.MAX_LOG + 1)}, "characters"),
         ("environment", {"k" * 201: 1}, "key"),
         ("environment", {1: 1}, "key"),
         ("environment", {"x": {1, 2}}, "set"),
@@ -145,7 +146,7 @@ def test_a_foreign_image_has_no_row_and_little_else(tmp_path: Path) -> None:
         ("size", -1, "report.size"),
         ("size", False, "report.size"),
         ("probe", 1, "report.probe"),
-        ("log", "x" * (r.MAX_LOG + 1), "report.log"),
+        ("log", "x" * (strict_json.MAX_LOG + 1), "report.log"),
     ],
 )
 def test_a_bad_report_is_refused_by_name(key: str, value: Any, named: str) -> None:
@@ -170,7 +171,7 @@ def test_a_bad_report_is_refused_by_name(key: str, value: Any, named: str) -> No
         ("status", None),
         ("measured", float("nan")),
         ("measured", [float("-inf")]),
-        ("measured", {"x": "y" * (r.MAX_VALUE + 1)}),
+        ("measured", {"x": "y" * (strict_json.MAX_VALUE + 1)}),
         ("limit", object()),
         ("unit", 5),
         ("unit", "x" * 41),
@@ -222,14 +223,14 @@ def test_the_same_check_twice_is_refused() -> None:
         ("[" * 200_000, "not readable"),
         ("[" * 50 + "]" * 50, "nested"),
         ("9" * 6000, "not readable|64 bits"),
-        ("[" + "0," * r.MAX_NODES + "0]", "more than"),
-        (" " * (r.MAX_BYTES + 1), "larger"),
+        ("[" + "0," * strict_json.MAX_NODES + "0]", "more than"),
+        (" " * (strict_json.MAX_BYTES + 1), "larger"),
         ('{"\\u001b[31m": 1e999}', "inf"),
     ],
 )
 def test_hostile_json(text: str | bytes, why: str) -> None:
     with pytest.raises(TorchpairError, match=why) as error:
-        r.parse(text, "probe")
+        strict_json.parse(text, "probe")
     assert "\x1b" not in str(error.value)
 
 
@@ -241,8 +242,8 @@ def test_half_characters_do_not_stop_a_report(tmp_path: Path) -> None:
 
 
 def test_of_a_long_log_the_end_is_kept(tmp_path: Path) -> None:
-    loaded = r.load(r.save(report(log="x" * r.MAX_LOG + "the end"), tmp_path))
-    assert len(loaded.log) == r.MAX_LOG
+    loaded = r.load(r.save(report(log="x" * strict_json.MAX_LOG + "the end"), tmp_path))
+    assert len(loaded.log) == strict_json.MAX_LOG
     assert loaded.log.endswith("the end")
 
 
@@ -263,8 +264,8 @@ def test_no_name_leaves_the_folder(name: str, tmp_path: Path) -> None:
 
 def test_different_names_get_different_files() -> None:
     names = [*NAMES, "a-b", "a:b", "a/b", "x", "-x", "x" * 201, "hidden"]
-    assert len({r.file_stem(name) for name in names}) == len(names)
-    assert r.file_stem("2.8.0-cu128-py311") == "2.8.0-cu128-py311"
+    assert len({files.file_stem(name) for name in names}) == len(names)
+    assert files.file_stem("2.8.0-cu128-py311") == "2.8.0-cu128-py311"
 
 
 def test_a_report_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
@@ -293,6 +294,6 @@ def test_load_says_which_file(tmp_path: Path) -> None:
     with pytest.raises(TorchpairError, match="cannot be read"):
         r.load(tmp_path)
     large = tmp_path / "large.json"
-    large.write_bytes(b" " * (r.MAX_BYTES + 1))
+    large.write_bytes(b" " * (strict_json.MAX_BYTES + 1))
     with pytest.raises(TorchpairError, match=r"large\.json.*larger"):
         r.load(large)

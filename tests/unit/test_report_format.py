@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from torchpair import report as reports
+from torchpair import strict_json
 from torchpair.probe import environment
 from torchpair.probe.context import Context
 from torchpair.probe.registry import GPU_NEEDS, HARMLESS, harmless
@@ -65,5 +66,5 @@ def test_every_value_is_named(word: str) -> None:
 
 
 def test_the_limits_are_those_of_the_reader() -> None:
-    assert f"{reports.MAX_BYTES // 2**20} MiB" in PAGE and f"{reports.MAX_LOG:,} characters" in PAGE
+    assert f"{strict_json.MAX_BYTES // 2**20} MiB" in PAGE and f"{strict_json.MAX_LOG:,} characters" in PAGE
     assert f"`{reports.SCHEMA}`" in PAGE

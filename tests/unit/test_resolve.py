@@ -14,7 +14,8 @@ from torchpair import resolve as resolving
 from torchpair.errors import ResolveError
 from torchpair.facts import ARCHES, Facts, cuda_family
 from torchpair.matrix import Package, Row, named
-from torchpair.resolve import Spec, resolve
+from torchpair.resolve import resolve
+from torchpair.spec import PYTORCH_INDEX, Spec
 from torchpair.workspace import Workspace
 
 MakeRow = Callable[[str], Row]
@@ -61,7 +62,7 @@ SHIPPED = {
         "image": "nvidia/cuda:11.8.0-base-ubuntu22.04", "tag": "2.1.0-cu118-py310-ubuntu22.04", "python_from": "distro",
         "requirements": ["numpy<2", "pip", "soundfile", "torch==2.1.0+cu118", "torchaudio==2.1.0+cu118"],
         "apt": WITH_PYTHON, "min_driver": "450.80.02", "sm": "3.7 5.0 6.0 7.0 7.5 8.0 8.6 9.0",
-        "index_url": f"{resolving.PYTORCH_INDEX}/cu118",
+        "index_url": f"{PYTORCH_INDEX}/cu118",
     },
 }  # fmt: skip
 

@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from torchpair import compat, search, source
 from torchpair import facts as facts_data
+from torchpair import search, source
+from torchpair.compat.gpus import serves
 from torchpair.errors import TorchpairError
 from torchpair.facts import Facts
 from torchpair.matrix import Row
-from torchpair.resolve import Spec, resolve
-from torchpair.search import Option, Wish
+from torchpair.neighbours import Option, nearest
+from torchpair.resolve import resolve
+from torchpair.search import Wish
+from torchpair.spec import Spec
 
 MakeRow = Callable[[str], Row]
 FACTS = facts_data.load()
@@ -59,7 +62,7 @@ Names = list[tuple[str, str, str, str]]
 
 def near(row: Row, facts: Facts, base: str = "nvidia", most: int = 3) -> list[Option]:
     """The nearest, after what holds for each of them."""
-    options = search.nearest(row, facts, base, most)
+    options = nearest(row, facts, base, most)
     assert 0 < len(options) <= most
     for option in options:
         where = row.base if row.base in ("nvidia", "local") else base
@@ -371,7 +374,7 @@ def test_a_wish_is_answered(wish: Wish, base: str) -> None:
         assert spec.arch == wish.arch
         assert spec not in found or wish.torch is None or spec.torch.startswith(wish.torch)
         if spec.cuda != "cpu" and wish.sm:
-            assert all(compat.serves(spec.sm or (), sm, spec.cuda, FACTS) for sm in wish.sm)
+            assert all(serves(spec.sm or (), sm, spec.cuda, FACTS) for sm in wish.sm)
     for spec, changed in instead:
         assert changed
         needed = search.driver_needed(spec, wish.sm, FACTS)

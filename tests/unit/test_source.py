@@ -11,9 +11,12 @@ import pytest
 import yaml
 
 from torchpair import compat, source
+from torchpair.compat.gpus import covers
 from torchpair.facts import Facts
-from torchpair.matrix import ARCH, SM, Row
-from torchpair.resolve import Spec, candidate
+from torchpair.matrix import Row
+from torchpair.matrix.fields import ARCH, SM
+from torchpair.resolve import candidate
+from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
 MakeRow = Callable[[str], Row]
@@ -151,7 +154,7 @@ def test_the_gpus_are_sane(facts: Facts) -> None:
     for name, gpu in gpus.items():
         assert gpu.name == name and SM(gpu.sm) and "+" not in gpu.sm
         assert gpu.arch is None or ARCH(gpu.arch)
-        assert compat.covers(tuple(known), gpu.sm), f"{name}: no wheel at all has code for {gpu.sm}"
+        assert covers(tuple(known), gpu.sm), f"{name}: no wheel at all has code for {gpu.sm}"
     assert {name for name, gpu in gpus.items() if gpu.arch == "aarch64"} == {"T4G", "GH200", "GB10"}
     assert (gpus["RTX 50"].sm, gpus["H100"].sm, gpus["P100"].sm) == ("12.0", "9.0", "6.0")
     assert [f.name for f in fields(source.Gpu)] == ["name", "sm", "arch"]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from torchpair import mirrors, sources
-from torchpair.resolve import Spec
 from torchpair.sources import Source, SourceError
+from torchpair.spec import Spec
 
 SHA = "0" * 64
 ROW = 'torch: "2.6.0", cuda: "12.4", python: "3.13", sm: "8.0", torchaudio: {from: source%s}'

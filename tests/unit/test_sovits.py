@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from torchpair import deploy, sovits_image, sovits_lock
+from torchpair import deploy, sovits_image, sovits_lock, sovits_row
 from torchpair.errors import LockError, TorchpairError
 from torchpair.probe.pack import pack
 from torchpair.smoke import SmokeError
@@ -386,9 +386,7 @@ def test_reading_the_answer() -> None:
 
 
 def application(flavour: deploy.Flavour, shipped: Workspace) -> sovits_image.Application:
-    from torchpair.cli_deploy import _application
-
-    return _application(shipped, None, None, flavour)
+    return sovits_row.application(shipped, None, None, flavour)
 
 
 @pytest.mark.parametrize("flavour", deploy.FLAVOURS)

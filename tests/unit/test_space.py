@@ -11,7 +11,7 @@ from torchpair import space
 from torchpair.engine import Engine
 from torchpair.errors import EngineError
 from torchpair.lock import Lock, Locked
-from torchpair.resolve import Spec
+from torchpair.spec import Spec
 
 MakeSpec = Callable[..., Spec]
 GB = 10**9

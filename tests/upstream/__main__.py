@@ -20,8 +20,7 @@ from pathlib import Path
 from bench.source import debian_archive
 
 from torchpair import base as bases
-from torchpair import build, mirrors
-from torchpair import engine as engines
+from torchpair import build, dockerd, mirrors
 from torchpair.engine import Engine
 from torchpair.sources import fetch, parse
 
@@ -82,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--only", action="append", choices=[one.name for one in ENVIRONMENTS])
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "upstream-tests.md", help="the page")
     asked = parser.parse_args(argv)
-    engine = engines.ensure(print)
+    engine = dockerd.ensure(print)
     os.environ["DOCKER_HOST"] = engine.host
     found: dict[str, dict[str, Outcome]] = {}
     seconds: dict[str, float] = {}
