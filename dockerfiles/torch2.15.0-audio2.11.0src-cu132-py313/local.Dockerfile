@@ -45,6 +45,8 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
       ffmpeg \
       # OpenMP for packages that do not bring their own
       libgomp1 \
+      # a library in torch 2.15.0's wheel asks for it
+      libquadmath0 \
       # process 1: forwards signals, reaps children
       tini \
  && groupadd --gid 10001 torchpair \

@@ -318,4 +318,7 @@ def _apt(c: Candidate, python_from: str) -> tuple[Apt, ...]:
             # Debian and Ubuntu link Python itself without its shared library, and package that apart.
             why = f"torchcodec {c.torchcodec.version} links Python's shared library"
             packages.append(Apt(f"libpython{c.row.python}", why))
+    if c.torch and c.row.torch.origin == "wheel":
+        why = f"a library in torch {c.torch.version}'s wheel asks for it"
+        packages += [Apt(name, why) for name in c.torch.system.get(c.row.arch, ())]
     return tuple(sorted(packages, key=lambda p: p.name))

@@ -149,6 +149,19 @@ def test_a_torchcodec_that_links_pythons_library_gets_it(
     assert found == ([package] if package else [])
 
 
+@pytest.mark.parametrize(
+    ("more", "there"),
+    [
+        ('torch: "2.15.0", torchaudio: {version: "2.11.0", from: source}, cuda: "13.2"', True),
+        ('torch: "2.15.0", torchaudio: {version: "2.11.0", from: source}, cuda: "13.2", arch: aarch64', False),
+        ('torch: "2.14.1", cuda: "13.0"', False),
+    ],
+)
+def test_a_wheel_whose_library_asks_for_another_gets_it(spec: MakeSpec, more: str, there: bool) -> None:
+    """torch 2.15.0's libgfortran asks for libquadmath on x86_64; the other architecture has no such library."""
+    assert ("libquadmath0" in {a.name for a in spec(f'{more}, python: "3.13"', "local").apt}) == there
+
+
 def test_the_newest_torchcodec_is_taken_where_nothing_holds_it_back(spec: MakeSpec, facts: Facts) -> None:
     from packaging.version import Version
 

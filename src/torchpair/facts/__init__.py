@@ -10,7 +10,7 @@ spelling, order, and that no entry contradicts another.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,6 +66,8 @@ class Torch:
     cxx11_abi: str | None = None
     cxx_standard: int | None = None
     status: str | None = None
+    # Packages of Debian and Ubuntu, by CPU architecture: what the wheel's libraries ask for and no wheel brings.
+    system: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ def _torch(version: str, entry: Mapping[str, Any]) -> Torch:
         cxx11_abi=entry.get("cxx11_abi"),
         cxx_standard=entry.get("cxx_standard"),
         status=entry.get("status"),
+        system={arch: _texts(packages) for arch, packages in entry.get("system", {}).items()},
     )
 
 

@@ -161,6 +161,7 @@ PYTHONS = _list(PYTHON, _python_order)
 SM_LIST = _maybe(_list(SM, _sm_order))
 SOURCES = _list(ANY)
 PYPI = _table(ARCH, TAG)
+PACKAGE = _like('a package such as "libgomp1"', r"[a-z0-9][a-z0-9+.-]+")
 ARCH_LIST = _maybe(_list(ARCH))
 MARKS = {"status": ANY, "notes": NOTES}
 VARIANT = _keys(
@@ -188,6 +189,7 @@ TORCH = _keys(
         "triton": SPECIFIER,
         "setuptools": REQUIREMENT,
         "requires_python": SPECIFIER,
+        "system": _table(ARCH, _list(PACKAGE)),
         **MARKS,
     },
 )
