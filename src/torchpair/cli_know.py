@@ -213,11 +213,12 @@ def facts() -> None:
 
 
 @facts.command("check", short_help="Compare the facts with what PyPI has today.")
-def facts_check() -> None:
+@click.option("--wheels", is_flag=True, help="Also what torch's wheels were compiled for: reads 400 MB of them.")
+def facts_check(wheels: bool) -> None:
     """Compare the facts with what PyPI has today. Three requests; ends with 1 where they differ."""
     from torchpair import upstream
 
-    differences = upstream.check_facts(_aside)
+    differences = upstream.check_facts(_aside, wheels=wheels)
     click.echo(upstream.describe(differences))
     sys.exit(1 if differences else 0)
 

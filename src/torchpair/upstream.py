@@ -16,6 +16,7 @@ from torchpair.errors import TorchpairError
 from torchpair.facts import ARCHES, CUDA, FOLDER, RELEASES, Facts, FactsError, schema, text_of
 from torchpair.facts import entry as entries
 from torchpair.facts import listing as listings_of
+from torchpair.facts.architectures import architectures
 from torchpair.facts.entry import LEAST_GLIBC, STABLE
 from torchpair.facts.listing import Listing, Release
 from torchpair.facts.pypi import Fetch, PypiError, fetch, index_url
@@ -27,7 +28,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that PyPI and the facts do not say alike. kind: new, gone, yanked, served, pythons, arches or glibc."""
+    """One thing that PyPI and the facts do not say alike.
+
+    kind: new, gone, yanked, served, pythons, arches, glibc or sm.
+    """
 
     package: str
     version: str
@@ -58,11 +62,34 @@ def look_up(package: str, say: Say, fetch: Fetch = fetch, index: str | None = No
     return found
 
 
-def check_facts(say: Say, fetch: Fetch = fetch, folder: Path = FOLDER, index: str | None = None) -> list[Difference]:
-    """The facts of a folder, checked in full and compared with PyPI: three requests. Raises FactsError, PypiError."""
+def check_facts(
+    say: Say, fetch: Fetch = fetch, folder: Path = FOLDER, index: str | None = None, wheels: bool = False
+) -> list[Difference]:
+    """The facts of a folder, checked in full and compared with PyPI: three requests.
+
+    wheels: also with what torch's wheels were compiled for, some ten MB of each. Raises FactsError, PypiError.
+    """
     facts = schema.validate(folder)
     index = index or index_url()
-    return compare(facts, {package: look_up(package, say, fetch, index) for package in PACKAGES})
+    listings = {package: look_up(package, say, fetch, index) for package in PACKAGES}
+    return compare(facts, listings) + (_compiled(facts, listings["torch"], say, fetch) if wheels else [])
+
+
+def _compiled(facts: Facts, listing: Listing, say: Say, fetch: Fetch) -> list[Difference]:
+    """What torch's wheels on PyPI were compiled for, against the facts; oldest release first."""
+    found = []
+    for version, torch in sorted(facts.torch.items(), key=lambda item: Version(item[0])):
+        release = listing.find(version)
+        for arch, tag in torch.pypi.items() if release else ():
+            if tag == "cpu" or not release or not release.of(arch):
+                continue
+            wheel = max(release.of(arch), key=lambda wheel: wheel.build)
+            say(f"reading {wheel.file}")
+            there, here = architectures(wheel.url, fetch), torch.index[tag].sm.get(arch)
+            if there is not None and set(there) != set(here or ()):
+                detail = f"{tag} on {arch}: {_some(there)}; the facts: {_some(here or ())}"
+                found.append(Difference("torch", version, "sm", detail, f"edit its entry in {RELEASES}"))
+    return found
 
 
 def compare(facts: Facts, listings: Mapping[str, Listing]) -> list[Difference]:

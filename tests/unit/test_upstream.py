@@ -19,6 +19,7 @@ from test_facts_files import SMALL
 from torchpair import upstream
 from torchpair.errors import TorchpairError
 from torchpair.facts import CUDA, RELEASES, Facts, FactsError, listing, pypi, schema
+from torchpair.facts.architectures import LIBRARY, architectures
 from torchpair.facts.pypi import PypiError
 
 INDEX = "https://index.example/simple"
@@ -52,11 +53,15 @@ def read(package: str, data: bytes) -> listing.Listing:
     return listing.read(package, f"{INDEX}/{package}/", data)
 
 
-def wheel(package: str, version: str, label: str, requires: tuple[str, ...] = (), more: str = "") -> bytes:
-    """A wheel with what is read from it, and a megabyte that must not be fetched."""
+def wheel(
+    package: str, version: str, label: str, requires: tuple[str, ...] = (), more: str = "", flags: bytes | None = None
+) -> bytes:
+    """A wheel with what is read from it, and a megabyte that must not be fetched. flags: in a library of its own."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr(f"{package}/lib/big.so", b"\0" * 1_000_000)
+        if flags is not None:
+            archive.writestr(LIBRARY, b"\0the sm_80 of a sentence\0" + flags + b"\0" * 9)
         archive.writestr(f"{package}/version.py", f"__version__ = '{version}{label}'\n{more}")
         lines = ["Metadata-Version: 2.4", f"Name: {package}", f"Version: {version}", "Requires-Python: >=3.10"]
         lines += [f"Requires-Dist: {one}" for one in requires]
@@ -264,6 +269,49 @@ def test_check_asks_three_pages_and_validates_first(folder: Path, small: Facts) 
         upstream.check_facts(quiet, Server({}), folder, INDEX)
 
 
+# What wheels were compiled for.
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        (b"sm_75 sm_80 sm_120", ("7.5", "8.0", "12.0")),
+        (b"sm_80 sm_90 compute_90 sm_100", ("8.0", "9.0+PTX", "10.0")),
+        (b"compute_120", ("12.0+PTX",)),
+        (b"std::string ipc_hsm_70 sm_75", ("7.0", "7.5")),  # as in 2.8.0
+        (b"sm_80 sm_90\0again\0sm_80 sm_90", ("8.0", "9.0")),
+        (b"", ()),
+        (None, None),
+    ],
+)
+def test_the_architectures_of_a_wheel(flags: bytes | None, found: tuple[str, ...] | None) -> None:
+    server = Server({"https://x.example/a.whl": wheel("torch", "2.16.0", "", flags=flags)})
+    assert architectures("https://x.example/a.whl", server) == found
+    assert server.sent < 200_000  # and not the megabyte beside it
+
+
+def test_a_wheel_that_names_its_architectures_twice_is_refused() -> None:
+    server = Server({"https://x.example/a.whl": wheel("torch", "2.16.0", "", flags=b"sm_80\0sm_80 sm_90")})
+    with pytest.raises(PypiError, match="more than one way"):
+        architectures("https://x.example/a.whl", server)
+
+
+def test_facts_that_say_other_architectures_than_the_wheel(folder: Path) -> None:
+    facts = schema.validate(folder)
+    (arch, tag), version = next(iter(facts.torch["2.12.0"].pypi.items())), "2.12.0"
+    said = facts.torch[version].index[tag].sm[arch]
+    for flags, differ in ((b"sm_75 sm_80", True), (_flags(said or ()), False)):
+        listing_ = read("torch", html(file_name("torch", version, "cp310-cp310", arch)))
+        server = Server({listing_.releases[version].wheels[0].url: wheel("torch", version, "", flags=flags)})
+        found = upstream._compiled(facts, listing_, quiet, server)
+        assert [(d.version, d.kind) for d in found] == ([(version, "sm")] if differ else [])
+
+
+def _flags(sm: tuple[str, ...]) -> bytes:
+    plain = [f"sm_{one.removesuffix('+PTX').replace('.', '')}" for one in sm]
+    return " ".join([*plain, *(f"compute_{one[:-4].replace('.', '')}" for one in sm if "PTX" in one)]).encode()
+
+
 # Adding.
 
 
@@ -292,6 +340,13 @@ TORCH_ENTRY = """\
     notes:
       - "torchaudio, torchcodec and numpy as for torch 2.12.0, by rule; not tried"
 """
+
+
+def test_adding_torch_writes_its_architectures_where_the_wheel_says_them(folder: Path) -> None:
+    add(folder, serving("torch", torch_wheels(flags=b"sm_80 sm_120 compute_120")))
+    added = schema.validate(folder).torch["2.16.0"]
+    assert dict(added.index["cu132"].sm) == dict.fromkeys(("x86_64", "aarch64"), ("8.0", "12.0+PTX"))
+    assert added.status == "added 2026-12-24 by torchpair facts add; index variants not verified"
 
 
 def test_adding_torch_writes_what_its_wheels_say_and_nothing_else(folder: Path) -> None:

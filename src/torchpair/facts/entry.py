@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from torchpair.errors import TorchpairError
 from torchpair.facts import ARCHES, RELEASES, Facts, FactsError, Torch, cuda_tag
+from torchpair.facts.architectures import architectures
 from torchpair.facts.listing import Release, Wheel
 from torchpair.facts.pypi import Fetch, PypiError, members
 
@@ -24,11 +25,13 @@ LEAST_GLIBC = Version("2.17")
 
 @dataclass(frozen=True)
 class Built:
-    """What one wheel says of itself. pins: its requirements on Linux, by name; cuda: "cu132" or "cpu"."""
+    """What one wheel says of itself. pins: its requirements on Linux, by name; cuda: "cu132" or "cpu"; sm: torch's GPU
+    architectures, None where it does not say."""
 
     cuda: str
     pins: Mapping[str, Requirement]
     requires_python: str | None
+    sm: tuple[str, ...] | None = None
 
     def exactly(self, prefix: str) -> str | None:
         """The version that a requirement of this name's beginning pins."""
@@ -40,7 +43,10 @@ class Built:
 
 
 def built(package: str, release: Release, wheel: Wheel, fetch: Fetch) -> Built:
-    """What a wheel says of itself, read from METADATA and version.py in it. Raises PypiError."""
+    """What a wheel says of itself, read from METADATA and version.py in it, and torch's from a library too.
+
+    Raises PypiError.
+    """
     wanted = re.compile(rf"{package}-[^/]+\.dist-info/METADATA|{package}/version\.py", re.IGNORECASE)
     texts = members(wheel.url, wanted, fetch)
     metadata: RawMetadata = {}
@@ -64,7 +70,8 @@ def built(package: str, release: Release, wheel: Wheel, fetch: Fetch) -> Built:
         raise PypiError(f"{where} calls itself {' and '.join(sorted(set(itself)))}")
     cuda = re.search(r"""^cuda\b[^=]*=\s*["'](\d+\.\d)["']""", says, re.MULTILINE)  # torch's own; no label on PyPI once
     tag = label[1].partition("+")[2] or (cuda_tag(cuda[1]) if cuda else "cpu")
-    found = Built(tag, pins, metadata.get("requires_python"))
+    sm = architectures(wheel.url, fetch) if package == "torch" else None
+    found = Built(tag, pins, metadata.get("requires_python"), sm)
     toolkit = found.exactly("cuda-toolkit") or found.exactly("nvidia-cuda-runtime")
     if package == "torch" and toolkit and cuda_tag(".".join(toolkit.split(".")[:2])) != tag:
         raise PypiError(f"{where} is labelled {tag} and asks for CUDA {toolkit}")
@@ -108,7 +115,9 @@ def _torch_entry(release: Release, built: Mapping[str, Built], facts: Facts, sta
     lines += [f"pythons: {_listed(x86)}"] + ([f"pythons_aarch64: {_listed(arm)}"] if arm != x86 else [])
     lines += [_pypi(built), "index:"]
     for tag in dict.fromkeys(one.cuda for one in built.values()):
-        lines.append(f'  {tag}: {{arches: null, status: "PyPI has it; PyTorch\'s own index was not asked", sm: null}}')
+        sm = {arch: _listed(one.sm) for arch, one in built.items() if one.cuda == tag and one.sm}
+        own = f"sm: {sm.get('x86_64', 'null')}" + (f", sm_aarch64: {sm['aarch64']}" if "aarch64" in sm else "")
+        lines.append(f'  {tag}: {{arches: null, status: "PyPI has it; PyTorch\'s own index was not asked", {own}}}')
     lines.append("glibc: {" + ", ".join(f"{arch}: {_quote(one)}" for arch, one in glibc.items()) + "}")
     for key, prefix in (("cudnn", "nvidia-cudnn"), ("nccl", "nvidia-nccl")):
         pinned = wheel.exactly(prefix)
@@ -121,7 +130,8 @@ def _torch_entry(release: Release, built: Mapping[str, Built], facts: Facts, sta
         lines.append(f"requires_python: {_quote(wheel.requires_python)}")
     lines += [f"numpy: {_quote(like.numpy)}", 'sources: ["wheels"]']
     note = f"torchaudio, torchcodec and numpy as for torch {like.version}, by rule; not tried"
-    return [*lines, f"status: {_quote(status + 'sm and index variants not verified')}", "notes:", f"  - {_quote(note)}"]
+    unsure = ("" if all(one.sm for one in built.values()) else "sm and ") + "index variants not verified"
+    return [*lines, f"status: {_quote(status + unsure)}", "notes:", f"  - {_quote(note)}"]
 
 
 def _neighbour(release: Release, facts: Facts) -> Torch:

@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -25,6 +27,7 @@ MAX_MEMBER = 1_000_000
 TIMEOUT_SECONDS = 20.0  # without a byte
 DEADLINE_SECONDS = 60.0  # for one answer in all
 TAIL_BYTES = 65_536
+STEP_BYTES = 4_000_000  # of a library
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
 
@@ -117,26 +120,42 @@ def members(url: str, wanted: re.Pattern[str], fetch: Fetch = fetch) -> dict[str
 
     Three to five requests. Raises PypiError.
     """
+    with _archive(url, fetch, TAIL_BYTES) as archive:
+        names = [info.filename for info in archive.infolist() if wanted.fullmatch(info.filename)]
+        return {name: _opened(archive, name, MAX_MEMBER).decode("utf-8", "replace") for name in names}
+
+
+def member(url: str, name: str, most: int, fetch: Fetch = fetch) -> bytes | None:
+    """One file in a wheel, of at most so many bytes; None where the wheel has none of this name. Raises PypiError."""
+    with _archive(url, fetch, STEP_BYTES) as archive:
+        return _opened(archive, name, most) if name in archive.namelist() else None
+
+
+def _opened(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    if archive.getinfo(name).file_size > most:
+        raise PypiError(f"{name[:100]} is too large")
+    with archive.open(name) as file:  # read() would trust the size that the archive claims
+        return file.read(most + 1)
+
+
+@contextmanager
+def _archive(url: str, fetch: Fetch, step: int) -> Iterator[zipfile.ZipFile]:
     file = urlsplit(url).path.rpartition("/")[2]
     try:
-        with zipfile.ZipFile(_Remote(url, fetch)) as archive:
-            found = {}
-            for info in archive.infolist():
-                if wanted.fullmatch(info.filename):
-                    if info.file_size > MAX_MEMBER:
-                        raise PypiError(f"{info.filename[:100]} is too large", where=file)
-                    with archive.open(info) as member:  # read() would trust the size that the archive claims
-                        found[info.filename] = member.read(MAX_MEMBER + 1).decode("utf-8", "replace")
-            return found
+        with zipfile.ZipFile(_Remote(url, fetch, step)) as archive:
+            yield archive
     except (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError, ValueError) as error:
         raise PypiError("the wheel cannot be read", where=file, why=str(error)[:200]) from error
 
 
 class _Remote(io.RawIOBase):
-    """A zip archive on a server, as a file for `zipfile`: its end, its directory and what is opened, a request each."""
+    """A zip archive on a server, as a file for `zipfile`: its end, its directory and what is opened, a request each.
 
-    def __init__(self, url: str, fetch: Fetch) -> None:
-        self._url, self._fetch, self._at = url, fetch, 0
+    step: the least that is asked for of a file, in bytes.
+    """
+
+    def __init__(self, url: str, fetch: Fetch, step: int) -> None:
+        self._url, self._fetch, self._step, self._at = url, fetch, step, 0
         tail = fetch(url, (-TAIL_BYTES, TAIL_BYTES))
         end = tail.rfind(b"PK\5\6")
         if end < 0 or len(tail) < end + 22:
@@ -176,7 +195,7 @@ class _Remote(io.RawIOBase):
         else:
             # A member's header and its text are read one after the other: ask for both at once.
             start = self._at
-            block = self._fetch(self._url, (start, min(max(want, TAIL_BYTES), self._length - start)))
+            block = self._fetch(self._url, (start, min(max(want, self._step), self._length - start)))
             self._blocks.append((start, block))
         part = block[self._at - start : self._at - start + want]
         buffer[: len(part)] = part
