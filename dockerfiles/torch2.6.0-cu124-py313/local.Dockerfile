@@ -286,7 +286,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM tools AS probe
 COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
 COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
-{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas-cu12": "12.4.5.8", "nvidia-cuda-cupti-cu12": "12.4.127", "nvidia-cuda-nvrtc-cu12": "12.4.127", "nvidia-cuda-runtime-cu12": "12.4.127", "nvidia-cudnn-cu12": "9.1.0.70", "nvidia-cufft-cu12": "11.2.1.3", "nvidia-curand-cu12": "10.3.5.147", "nvidia-cusolver-cu12": "11.6.1.9", "nvidia-cusparse-cu12": "12.3.1.170", "nvidia-cusparselt-cu12": "0.6.2", "nvidia-nccl-cu12": "2.21.5", "nvidia-nvjitlink-cu12": "12.4.127", "nvidia-nvtx-cu12": "12.4.127", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.13.1", "torch": "2.6.0", "torchaudio": "2.6.0", "triton": "3.2.0", "typing-extensions": "4.16.0"}, "sm": null, "versions": {"cuda": "12.4", "python": "3.13", "torch": "2.6.0", "torchaudio": "2.6.0", "torchcodec": null}}
+{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas-cu12": "12.4.5.8", "nvidia-cuda-cupti-cu12": "12.4.127", "nvidia-cuda-nvrtc-cu12": "12.4.127", "nvidia-cuda-runtime-cu12": "12.4.127", "nvidia-cudnn-cu12": "9.1.0.70", "nvidia-cufft-cu12": "11.2.1.3", "nvidia-curand-cu12": "10.3.5.147", "nvidia-cusolver-cu12": "11.6.1.9", "nvidia-cusparse-cu12": "12.3.1.170", "nvidia-cusparselt-cu12": "0.6.2", "nvidia-nccl-cu12": "2.21.5", "nvidia-nvjitlink-cu12": "12.4.127", "nvidia-nvtx-cu12": "12.4.127", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.13.1", "torch": "2.6.0", "torchaudio": "2.6.0", "triton": "3.2.0", "typing-extensions": "4.16.0"}, "sm": ["5.0", "6.0", "7.0", "7.5", "8.0", "8.6", "9.0"], "versions": {"cuda": "12.4", "python": "3.13", "torch": "2.6.0", "torchaudio": "2.6.0", "torchcodec": null}}
 SPEC
 
 RUN settle
@@ -334,7 +334,7 @@ LABEL org.opencontainers.image.title="torchpair" \
       torchpair.cuda="12.4" \
       torchpair.python="3.13" \
       torchpair.base="local:debian13" \
-      torchpair.sm="unknown" \
+      torchpair.sm="5.0 6.0 7.0 7.5 8.0 8.6 9.0" \
       torchpair.min-driver="525.60.13"
 USER 10001:10001
 WORKDIR /home/torchpair

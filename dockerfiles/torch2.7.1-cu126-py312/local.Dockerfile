@@ -287,7 +287,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM tools AS probe
 COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
 COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
-{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas-cu12": "12.6.4.1", "nvidia-cuda-cupti-cu12": "12.6.80", "nvidia-cuda-nvrtc-cu12": "12.6.77", "nvidia-cuda-runtime-cu12": "12.6.77", "nvidia-cudnn-cu12": "9.5.1.17", "nvidia-cufft-cu12": "11.3.0.4", "nvidia-cufile-cu12": "1.11.1.6", "nvidia-curand-cu12": "10.3.7.77", "nvidia-cusolver-cu12": "11.7.1.2", "nvidia-cusparse-cu12": "12.5.4.2", "nvidia-cusparselt-cu12": "0.6.3", "nvidia-nccl-cu12": "2.26.2", "nvidia-nvjitlink-cu12": "12.6.85", "nvidia-nvtx-cu12": "12.6.77", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.7.1", "torchaudio": "2.7.1", "triton": "3.3.1", "typing-extensions": "4.16.0"}, "sm": null, "versions": {"cuda": "12.6", "python": "3.12", "torch": "2.7.1", "torchaudio": "2.7.1", "torchcodec": null}}
+{"lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas-cu12": "12.6.4.1", "nvidia-cuda-cupti-cu12": "12.6.80", "nvidia-cuda-nvrtc-cu12": "12.6.77", "nvidia-cuda-runtime-cu12": "12.6.77", "nvidia-cudnn-cu12": "9.5.1.17", "nvidia-cufft-cu12": "11.3.0.4", "nvidia-cufile-cu12": "1.11.1.6", "nvidia-curand-cu12": "10.3.7.77", "nvidia-cusolver-cu12": "11.7.1.2", "nvidia-cusparse-cu12": "12.5.4.2", "nvidia-cusparselt-cu12": "0.6.3", "nvidia-nccl-cu12": "2.26.2", "nvidia-nvjitlink-cu12": "12.6.85", "nvidia-nvtx-cu12": "12.6.77", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.7.1", "torchaudio": "2.7.1", "triton": "3.3.1", "typing-extensions": "4.16.0"}, "sm": ["5.0", "6.0", "7.0", "7.5", "8.0", "8.6", "9.0"], "versions": {"cuda": "12.6", "python": "3.12", "torch": "2.7.1", "torchaudio": "2.7.1", "torchcodec": null}}
 SPEC
 
 RUN settle
@@ -335,7 +335,7 @@ LABEL org.opencontainers.image.title="torchpair" \
       torchpair.cuda="12.6" \
       torchpair.python="3.12" \
       torchpair.base="local:ubuntu24.04" \
-      torchpair.sm="unknown" \
+      torchpair.sm="5.0 6.0 7.0 7.5 8.0 8.6 9.0" \
       torchpair.min-driver="525.60.13"
 USER 10001:10001
 WORKDIR /home/torchpair

@@ -235,7 +235,8 @@ record.write_text(re.sub(r"(?m)^torch/version\\.py,.*$", "torch/version.py,,", l
 def vendor(compiled: Run, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A base as NVIDIA's: a torch under a label of its own, no torchaudio, a constraint, PYTORCH_VERSION."""
     context = tmp_path_factory.mktemp("vendor")
-    (context / "relabel.py").write_text(RELABEL)
+    # The salt: a base that BuildKit has not seen. A cache that an earlier run left would hold the whole compile.
+    (context / "relabel.py").write_text(f"{RELABEL}# {uuid.uuid4().hex}\n")
     dockerfile = f"""FROM {IMAGE}
 USER 0
 COPY relabel.py /tmp/
