@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import docker.errors
 import requests.exceptions
 
 from torchpair import mirrors, plan
-from torchpair.buildx import Steps, call
+from torchpair.buildx import Running, Steps, call
 from torchpair.engine import Engine
 from torchpair.errors import BuildError
 from torchpair.journal import Journal
@@ -84,7 +83,7 @@ def images(
     fresh: every step anew, whatever the cache has, under the spec's own tag.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    running: list[subprocess.Popen[str]] = []
+    running = Running()
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
     try:
         futures = [
@@ -96,8 +95,7 @@ def images(
         ]  # fmt: skip
         return [future.result() for future in futures]
     except BaseException:  # Ctrl-C too: buildx cancels its build when it is ended
-        for process in list(running):
-            process.terminate()
+        running.end()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -109,7 +107,7 @@ def _one(
     folder: Path,
     log: Path,
     progress: Progress,
-    running: list[subprocess.Popen[str]],
+    running: Running | None,
     mirror: Mirror,
     fresh: bool,
     inputs: Inputs,
@@ -135,7 +133,7 @@ def _build(
     folder: Path,
     log: Path,
     progress: Progress,
-    running: list[subprocess.Popen[str]],
+    running: Running | None,
     mirror: Mirror,
     fresh: bool,
     inputs: Inputs,
@@ -166,7 +164,7 @@ def _buildx(
     folder: Path,
     log: Path,
     steps: Steps,
-    running: list[subprocess.Popen[str]],
+    running: Running | None,
     mirror: Mirror,
     inputs: Inputs,
     more: Sequence[str],
@@ -197,7 +195,7 @@ def _whole_log(engine: Engine, spec: Spec, folder: Path, log: Path, mirror: Mirr
     more = ["--target", "log", "--output", f"type=local,dest={where}", "--build-arg", f"ASKED={time.time()}"]
     steps = Steps(spec.name, Silent())
     with tempfile.TemporaryDirectory(prefix="torchpair-") as temporary:
-        _buildx(engine, spec, folder, Path(temporary) / "log", steps, [], mirror, inputs, more)
+        _buildx(engine, spec, folder, Path(temporary) / "log", steps, None, mirror, inputs, more)
 
 
 def preflight(
@@ -208,7 +206,7 @@ def preflight(
     steps = Steps(spec.name, progress)
     # cacheonly: the stage is run, and nothing of it is taken out.
     more = ["--target", "preflight", "--output", "type=cacheonly", "--build-arg", f"ASKED={time.time()}"]
-    code = _buildx(engine, spec, folder, log, steps, [], mirror, inputs, more)
+    code = _buildx(engine, spec, folder, log, steps, None, mirror, inputs, more)
     if code:
         raise BuildError(f"{spec.name}: {steps.failure or f'buildx ended with {code}'}", why=f"log: {log}")
 
@@ -228,7 +226,7 @@ def wheel(
     steps = Steps(spec.name, progress)
     with tempfile.TemporaryDirectory(prefix="torchpair-wheel-") as temporary:
         more = ["--target", "wheel", "--output", f"type=local,dest={temporary}"]
-        code = _buildx(engine, spec, folder, log, steps, [], mirror, inputs, more)
+        code = _buildx(engine, spec, folder, log, steps, None, mirror, inputs, more)
         if code or steps.compiled:
             _whole_log(engine, spec, folder, log, mirror, inputs)
         found = sorted(Path(temporary).rglob("*.whl"))

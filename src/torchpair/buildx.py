@@ -18,6 +18,36 @@ from torchpair.engine import Engine
 from torchpair.progress import Progress
 
 TAIL = 24
+# Seconds before a build whose network failed is tried again. uv, pip and apt have tried a few times by then; what is
+# done is in BuildKit's cache and is not done again.
+WAITS = (5.0, 20.0)
+# What uv, pip, apt and BuildKit say of a network that fails and may be back. What they say otherwise is final.
+_PASSING = re.compile(
+    r"Request failed after \d+ retries|error sending request|error decoding response body|operation timed out"
+    r"|connection closed|end of file before message|connection reset|Connection broken|ConnectionResetError"
+    r"|RemoteDisconnected|IncompleteRead|incomplete-download|Read timed out|ReadTimeout|Max retries exceeded"
+    r"|Temporary failure|Connection timed out|Connection failed|Could not connect|TLS handshake timeout|i/o timeout"
+    r"|(server error|HTTP error|Failed to fetch \S+|unexpected status[^\n]*:) +\(?(429|50[0234])\b"
+    r"|\b(429 Client|50[0234] Server) Error",
+    re.IGNORECASE,
+)
+# The errors of BuildKit's own that are about a download.
+_DOWNLOAD = re.compile("failed to (do request|copy|fetch|authorize)|unexpected status")
+# What no second try changes, whatever else is said beside it.
+_LASTING = re.compile(r"hash(es)? (sum )?mismatch|DO NOT MATCH THE HASHES|No space left", re.IGNORECASE)
+
+
+class Running:
+    """The processes of buildx that a call has running, to be ended together; nothing is tried again after that."""
+
+    def __init__(self) -> None:
+        self.processes: list[subprocess.Popen[str]] = []
+        self.ended = threading.Event()
+
+    def end(self) -> None:
+        self.ended.set()
+        for process in list(self.processes):
+            process.terminate()
 
 
 def call(
@@ -26,10 +56,10 @@ def call(
     log: Path,
     steps: Steps,
     folder: Path | None = None,
-    running: list[subprocess.Popen[str]] | None = None,
+    running: Running | None = None,
     secrets: Mapping[str, str] | None = None,
 ) -> int:
-    """Call `buildx build` in a folder and follow it to its end; its exit code.
+    """Call `buildx build` in a folder and follow it to its end; its exit code. Tried again where the network failed.
 
     running: has the process while it runs. secrets: text by id, "" for none: by the environment, since a file would
     outlive a kill -9, and arguments are for everyone to see.
@@ -37,22 +67,44 @@ def call(
     told = {name: text for name, text in (secrets or {}).items() if text}
     more = [word for name in told for word in ("--secret", f"id={name},env=TORCHPAIR_{name.upper()}")]
     environment = {**engine.env(), **{f"TORCHPAIR_{name.upper()}": text for name, text in told.items()}}
+    argv = [*mortal(), *argv[:-1], *more, argv[-1]]
+    running = running or Running()
     # By lines: who follows the log of a compile sees it as it goes, and who ends it finds what was done.
     with log.open("w", encoding="utf-8", buffering=1) as out:
-        process = subprocess.Popen(
-            [*mortal(), *argv[:-1], *more, argv[-1]], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
-        )  # fmt: skip
-        processes = running if running is not None else []
-        processes.append(process)
-        assert process.stderr is not None
-        try:
-            steps.follow(process.stderr, out)
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            raise
-        processes.remove(process)
+        for number, wait in enumerate((*WAITS, None), 2):
+            code = _once(argv, out, steps, folder, running, environment)
+            if not code or wait is None or not steps.passing:
+                break
+            said = f"the network failed; trying again in {wait:.0f} s ({number} of {len(WAITS) + 1})"
+            steps.progress.say(f"{steps.row}: {said}")
+            out.write(f"!!! {said}\n")
+            if running.ended.wait(wait):
+                break
+            steps.restart()
+    return code
+
+
+def _once(
+    argv: Sequence[str],
+    out: IO[str],
+    steps: Steps,
+    folder: Path | None,
+    running: Running,
+    environment: Mapping[str, str],
+) -> int:
+    process = subprocess.Popen(
+        argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, errors="replace",
+    )  # fmt: skip
+    running.processes.append(process)
+    assert process.stderr is not None
+    try:
+        steps.follow(process.stderr, out)
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        raise
+    running.processes.remove(process)
     return code
 
 
@@ -89,6 +141,22 @@ class Steps:
             self.failure = _cause(self.names[digest], error, self.tails.get(digest, []))
         elif words:
             self.failure = "\n    ".join(word for word in words if word)
+
+    @property
+    def passing(self) -> bool:
+        """Whether a step failed for what may be gone when it is tried again, by its last words or BuildKit's."""
+        if not self.failed:
+            return False
+        digest, error = self.failed
+        own = "exit code" in error
+        text = "\n".join(self.tails.get(digest, [])) if own else error
+        return bool((own or _DOWNLOAD.search(error)) and _PASSING.search(text) and not _LASTING.search(text))
+
+    def restart(self) -> None:
+        """Follow another try of the same build."""
+        self.failed = self.failure = None
+        for known in (self.names, self.done, self.tails):
+            known.clear()
 
     def _vertex(self, vertex: dict[str, Any], out: IO[str]) -> None:
         digest, name = str(vertex.get("digest")), str(vertex.get("name", ""))

@@ -38,8 +38,10 @@ class Heard:
         self.steps: list[tuple[str, str, int, int]] = []
         self.stages: list[tuple[str, str, float]] = []
         self.ends: dict[str, str] = {}
+        self.lines: list[str] = []
 
-    def say(self, line: str) -> None: ...
+    def say(self, line: str) -> None:
+        self.lines.append(line)
 
     def step(self, row: str, doing: str, done: int, total: int) -> None:
         self.steps.append((row, doing, done, total))
@@ -405,6 +407,112 @@ def test_buildx_that_ends_well_without_an_image_is_a_failed_row(spec: Callable[.
 def test_silent_buildx(spec: Callable[..., Spec], images: Images) -> None:
     (built,), _ = images([spec(TWO[0])], "exit 17", lambda reference: docker.errors.ImageNotFound("none"), 0)
     assert built.error == "buildx ended with 17"
+
+
+# ---- a network that fails ------------------------------------------------------------------------------------------
+
+UV = """error: Failed to fetch: `https://index.example/simple/torch/`
+  Caused by: Request failed after 5 retries in 12.1s
+  Caused by: error sending request for url (https://index.example/simple/torch/)
+"""
+SWAPPED = """error: Failed to download `torch==2.8.0`
+  Caused by: Hash mismatch for `torch==2.8.0`
+"""
+
+
+def failing(words: str, times: int, error: str = EXIT) -> str:
+    """A script that fails so many times with these last words of a step, then ends well. Counts in `tries`."""
+    broken = shlex.quote(said(vertex(TORCH), logs=(log(TORCH, words),)) + said(vertex(TORCH, 1, error=error)))
+    return (
+        "echo x >> tries; "
+        f'[ "$(wc -l < tries)" -gt {times} ] || {{ printf %s {broken} >&2; exit 1; }}; printf "[]\\n" >&2'
+    )
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buildx, "WAITS", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_passes_is_tried_again(spec: Callable[..., Spec], images: Images, tmp_path: Path, times: int) -> None:
+    (built,), heard = images([spec(TWO[0])], failing(UV, times), lambda reference: "sha256:1")
+    assert (built.image_id, built.error) == ("sha256:1", None)
+    assert (tmp_path / "tries").read_text().count("x") == times + 1
+    assert [line.partition("trying again in ")[2] for line in heard.lines] == [
+        f"0 s ({number} of 3)" for number in range(2, times + 2)
+    ]
+    text = built.log.read_text()
+    assert text.count("Request failed after 5 retries") == times, "the log has every try"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_network_that_stays_away_is_the_reason_after_three_tries(
+    spec: Callable[..., Spec], images: Images, tmp_path: Path
+) -> None:
+    (built,), _ = images([spec(TWO[0])], failing(UV, 9), lambda reference: "sha256:1")
+    assert built.image_id is None and "Request failed after 5 retries" in str(built.error)
+    assert (tmp_path / "tries").read_text().count("x") == 3
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (SWAPPED, EXIT),
+        (UV + SWAPPED, EXIT),
+        ("ERROR: No matching distribution found for uv==0.13.9\n", EXIT),
+        ("E: Unable to locate package nothing\n", EXIT),
+        ("g++: fatal error\n", EXIT),
+        # A word that passes, in the name of what fails for another reason.
+        ("", 'failed to compute cache key: "/connection reset": not found'),
+    ],
+)
+def test_what_lasts_is_not_tried_again(
+    spec: Callable[..., Spec], images: Images, tmp_path: Path, words: str, error: str
+) -> None:
+    (built,), heard = images([spec(TWO[0])], failing(words, 9, error), lambda reference: "sha256:1")
+    assert built.image_id is None and not heard.lines
+    assert (tmp_path / "tries").read_text().count("x") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "passing"),
+    [
+        (UV, EXIT, True),
+        ("pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.\n", EXIT, True),
+        ("ERROR: HTTP error 503 while getting https://index.example/uv.whl\n", EXIT, True),
+        ("ERROR: HTTP error 404 while getting https://index.example/uv.whl\n", EXIT, False),
+        ("E: Failed to fetch http://deb.example/x.deb  503  Service Unavailable [IP: 10.0.0.1 80]\n", EXIT, True),
+        ("E: Failed to fetch http://deb.example/x.deb  404  Not Found [IP: 10.0.0.1 80]\n", EXIT, False),
+        ("Err:1 http://deb.example x\n  Temporary failure resolving 'deb.example'\n", EXIT, True),
+        ("E: Failed to fetch http://deb.example/x.deb  Hash Sum mismatch\n Connection failed\n", EXIT, False),
+        ("write error: No space left on device\nConnection broken\n", EXIT, False),
+        ("", "failed to do request: Head https://registry.example/v2/: net/http: TLS handshake timeout", True),
+        ("", "unexpected status from HEAD request to https://registry.example/v2/x: 503 Service Unavailable", True),
+        ("", "unexpected status from HEAD request to https://registry.example/v2/x: 403 Forbidden", False),
+        ("requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://index.example\n", EXIT, True),
+        ("", "failed to solve: nvidia/cuda:13.0: not found", False),
+    ],
+)
+def test_what_passes(words: str, error: str, passing: bool) -> None:
+    steps, *_ = follow(said(vertex(TORCH), logs=(log(TORCH, words),)), said(vertex(TORCH, 1, error=error)))
+    assert steps.passing is passing
+
+
+def test_an_engine_that_went_away_is_not_waited_for() -> None:
+    steps, *_ = follow("ERROR: error reading from server: EOF; connection reset by peer\n")
+    assert steps.failure and not steps.passing
+
+
+def test_nothing_is_tried_again_once_the_call_is_ended(spec: Callable[..., Spec], tmp_path: Path) -> None:
+    engine = SimpleNamespace(env=lambda: {"PATH": "/usr/bin:/bin"})
+    running, heard = buildx.Running(), Heard()
+    running.end()
+    argv = ["sh", "-c", failing(UV, 9), "buildx"]
+    code = buildx.call(engine, argv, tmp_path / "log", Steps("row", heard), tmp_path, running)  # type: ignore[arg-type]
+    assert code == 1 and (tmp_path / "tries").read_text().count("x") == 1
 
 
 # ---- docker-bake.json ---------------------------------------------------------------------------------------------
