@@ -84,7 +84,6 @@ def main(argv: Sequence[str]) -> int:
     engine = dockerd.ensure(print)
     os.environ["DOCKER_HOST"] = engine.host
     found: dict[str, dict[str, Outcome]] = {}
-    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="torchpair-upstream-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -99,9 +98,8 @@ def main(argv: Sequence[str]) -> int:
                 found[one.name] = run(engine, image, source / "test", folder / one.name, asked.expression)
             finally:
                 docker(engine, "rmi", "--force", image, *([] if one.row else [one.image]))
-            seconds[one.name] = time.monotonic() - began
-            print(f"{one.name}: {outcomes.counts(found[one.name])} in {seconds[one.name]:.0f} s", flush=True)
-    text = page(found, seconds)
+            print(f"{one.name}: {outcomes.counts(found[one.name])} in {time.monotonic() - began:.0f} s", flush=True)
+    text = page(found)
     print(text)
     if asked.expression is None and not asked.only:  # a part is no page
         asked.output.parent.mkdir(exist_ok=True)
@@ -173,7 +171,7 @@ def chosen(expression: str | None) -> str:
     return " and ".join([*([f"({expression})"] if expression else []), *(f"not {name}" for name in LEFT_OUT)])
 
 
-def page(found: Mapping[str, Mapping[str, Outcome]], seconds: Mapping[str, float]) -> str:
+def page(found: Mapping[str, Mapping[str, Outcome]]) -> str:
     """What came of it, in Markdown."""
     words = {one.name: one.row or "`pip install torch==2.6.0 torchaudio==2.6.0`" for one in ENVIRONMENTS}
     lines = [
@@ -184,10 +182,10 @@ def page(found: Mapping[str, Mapping[str, Outcome]], seconds: Mapping[str, float
     if LEFT_OUT:
         lines += ["Left out, by what their names contain:", ""]
         lines += [*(f"- `{name}`: {why}" for name, why in LEFT_OUT.items()), ""]
-    lines += ["| environment | what it is | passed | failed | skipped | seconds |", "|---|---|--:|--:|--:|--:|"]
+    lines += ["| environment | what it is | passed | failed | skipped |", "|---|---|--:|--:|--:|"]
     for name, each in found.items():
         numbers = " | ".join(str(number) for number in outcomes.counts(each).values())
-        lines.append(f"| {name} | {words[name]} | {numbers} | {seconds[name]:.0f} |")
+        lines.append(f"| {name} | {words[name]} | {numbers} |")
     lines += ["", "Every environment passes the same tests." if outcomes.same(found) else "The passes DIFFER.", ""]
     differ = outcomes.differences(found)
     lines += ["## Where they differ", "", "| test | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
