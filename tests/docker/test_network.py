@@ -1,0 +1,74 @@
+"""An index whose answers are cut short, and a real build that outlives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.index import Index
+from torchpair import base as bases
+from torchpair import buildx, plan
+from torchpair.build import ca_bundle
+from torchpair.engine import Engine
+from torchpair.progress import Silent
+from torchpair.workspace import Workspace
+
+from .conftest import FOURTEEN, ROOT
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    index = Index(tmp_path, 1)
+    yield index
+    index.close()
+
+
+def tools(engine: Engine, index: Index, log: Path) -> tuple[int, buildx.Steps, Heard]:
+    """Build the stage that pip fetches uv in. The index's address is new, so no cache has it."""
+    workspace = Workspace(ROOT / "matrix.yaml")
+    workspace.write_rendered()
+    workspace.probe()
+    (spec,) = workspace.specs(workspace.choose([FOURTEEN]), "local")
+    bases.ensure_local(engine, spec.tools_distro, print)
+    arguments, context = plan.build(spec)
+    argv = [*engine.buildx, "build", "--progress", "rawjson", *arguments, "--target", "tools"]
+    argv += ["--output", "type=cacheonly", "--network", "host", "--build-arg", f"PYPI_INDEX={index.url}/simple"]
+    argv += ["--secret", f"id=ca,src={bundle}"] if (bundle := ca_bundle()) else []
+    heard = Heard()
+    steps = buildx.Steps(spec.name, heard)
+    return buildx.call(engine, [*argv, context], log, steps, ROOT), steps, heard
+
+
+def script(index: Index, monkeypatch: pytest.MonkeyPatch, *faults: str | None) -> None:
+    """What becomes of the requests, one after another; all that come later go well."""
+    given = iter(faults)
+    monkeypatch.setattr(index, "fault", lambda: next(given, None))
+
+
+def test_a_file_that_is_cut_short_once_is_fetched_again(
+    engine: Engine, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buildx, "WAITS", (1.0, 1.0))
+    script(index, monkeypatch, None, "truncate")  # the page, then the wheel
+    code, steps, heard = tools(engine, index, tmp_path / "log")
+    assert (code, steps.failure) == (0, None), (tmp_path / "log").read_text()
+    assert heard.lines == [f"{FOURTEEN}: the network failed; trying again in 1 s (2 of 3)"]
+
+
+def test_a_file_that_was_swapped_is_not(
+    engine: Engine, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(index, monkeypatch, None, "swap")
+    code, steps, heard = tools(engine, index, tmp_path / "log")
+    assert code and "DO NOT MATCH THE HASHES" in str(steps.failure) and "uv==0" in str(steps.failure)
+    assert not heard.lines
