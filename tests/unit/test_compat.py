@@ -108,7 +108,7 @@ TABLE = [
     ("sm-covered", EIGHT + ', sm: "6.1"', EIGHT + ', sm: "8.9"'),
     ("sm-covered", EIGHT + ', sm: ["8.0", "13.0"]', EIGHT + ', sm: ["8.0", "12.1"]'),
     ("sm-covered", at("2.8.0", "cpu", "3.11") + ', sm: "8.0"', at("2.8.0", "cpu", "3.11")),
-    ("sm-covered", at("2.6.0", "12.4", "3.11") + ', sm: "8.0"', at("2.6.0", "12.4", "3.11")),
+    ("sm-covered", at("2.6.0", "12.6", "3.11") + ', sm: "8.0"', at("2.6.0", "12.6", "3.11")),
 ]
 # glibc: the oldest base that the facts know has 2.31, and no wheel asks for more than 2.28.
 # numpy, driver-floor: they explain a decision and refuse nothing.
