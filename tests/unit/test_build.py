@@ -506,7 +506,7 @@ def test_an_engine_that_went_away_is_not_waited_for() -> None:
     assert steps.failure and not steps.passing
 
 
-def test_nothing_is_tried_again_once_the_call_is_ended(spec: Callable[..., Spec], tmp_path: Path) -> None:
+def test_nothing_is_tried_again_once_the_call_is_ended(tmp_path: Path) -> None:
     engine = SimpleNamespace(env=lambda: {"PATH": "/usr/bin:/bin"})
     running, heard = buildx.Running(), Heard()
     running.end()
