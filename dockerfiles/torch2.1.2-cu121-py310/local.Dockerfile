@@ -7,30 +7,10 @@ ARG TOOLS=torchpair-base:debian13
 # ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
 FROM scratch AS bundle
 
-# ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
-FROM ${BASE} AS interpreter
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-ubuntu22.04,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
- && conf=/mnt/apt/ubuntu22.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      # Python 3.10, the distribution's own
-      python3 \
- && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
- && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
-      -exec touch --no-dereference --date=@1577836800 {} + \
- && rm /var/tmp/before \
- && touch --date=@1577836800 /var/tmp
-
-# ---- base: what else the distribution gives -----------------------------------------------------------------------
-FROM interpreter AS base
 RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-ubuntu22.04,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -38,6 +18,11 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
  && conf=/mnt/apt/ubuntu22.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
+ && { [ -n "${APT_CONFIG:-}" ] || { mkdir -p /var/cache/apt/archives/partial && cd /var/cache/apt/archives/partial \
+      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 python3 tini \
+         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
+         | xargs -r -n 32 -P 4 apt-get download -qq -o APT::Sandbox::User=root \
+      && mv ./*.deb ..; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
       ca-certificates \
@@ -45,6 +30,8 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
       ffmpeg \
       # OpenMP for packages that do not bring their own
       libgomp1 \
+      # Python 3.10, the distribution's own
+      python3 \
       # process 1: forwards signals, reaps children
       tini \
  && groupadd --gid 10001 torchpair \
@@ -63,8 +50,7 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# Nothing here waits for `interpreter`, or apt's lock. Of pip only the wheel that Debian and Ubuntu have for ensurepip: it
-# runs as it is, and a virtual environment for it alone takes seconds.
+# Of pip only the wheel that Debian and Ubuntu have for ensurepip: it runs as it is, and an environment takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -117,6 +103,17 @@ for file in files:
     py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 BYTECODE
 
+# `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
+COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+#!/bin/bash
+set -euo pipefail
+for layer in "$@"; do
+  cp -as --remove-destination "$layer/." /
+  cd "$layer"
+  find . -type l -exec cp -a --parents --remove-destination -t / {} +
+done
+LAY
+
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
@@ -147,6 +144,21 @@ ENV NETRC=/run/secrets/netrc \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 
+# ---- interpreter: the row's Python, to unpack its wheels while the base is being made; the very step of tools --------
+FROM ${BASE} AS interpreter
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-ubuntu22.04-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/ubuntu22.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates \
+      python3 \
+      python3-pip-whl
+
 # ---- venv: Python 3.10 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
@@ -164,7 +176,7 @@ RUN uv venv --no-cache --python /usr/bin/python3.10 /opt/venv \
  && settle
 ARG PYPI_INDEX=
 
-# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# ---- cuda: NVIDIA's libraries: those of the CUDA toolkit, and as cudnn those with releases of their own -------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
@@ -174,36 +186,41 @@ nvidia-cublas-cu12==12.1.3.1 --hash=sha256:ee53ccca76a6fc08fb9701aa95b6ceb242cda
 nvidia-cuda-cupti-cu12==12.1.105 --hash=sha256:e54fde3983165c624cb79254ae9818a456eb6e87a7fd4d56a2352c24ee542d7e  # nvidia_cuda_cupti_cu12-12.1.105-py3-none-manylinux1_x86_64.whl
 nvidia-cuda-nvrtc-cu12==12.1.105 --hash=sha256:339b385f50c309763ca65456ec75e17bbefcbbf2893f462cb8b90584cd27a1c2  # nvidia_cuda_nvrtc_cu12-12.1.105-py3-none-manylinux1_x86_64.whl
 nvidia-cuda-runtime-cu12==12.1.105 --hash=sha256:6e258468ddf5796e25f1dc591a31029fa317d97a0a94ed93468fc86301d61e40  # nvidia_cuda_runtime_cu12-12.1.105-py3-none-manylinux1_x86_64.whl
-nvidia-cudnn-cu12==8.9.2.26 --hash=sha256:5ccb288774fdfb07a7e7025ffec286971c06d8d7b4fb162525334616d7629ff9  # nvidia_cudnn_cu12-8.9.2.26-py3-none-manylinux1_x86_64.whl
 nvidia-cufft-cu12==11.0.2.54 --hash=sha256:794e3948a1aa71fd817c3775866943936774d1c14e7628c74f6f7417224cdf56  # nvidia_cufft_cu12-11.0.2.54-py3-none-manylinux1_x86_64.whl
 nvidia-curand-cu12==10.3.2.106 --hash=sha256:9d264c5036dde4e64f1de8c50ae753237c12e0b1348738169cd0f8a536c0e1e0  # nvidia_curand_cu12-10.3.2.106-py3-none-manylinux1_x86_64.whl
 nvidia-cusolver-cu12==11.4.5.107 --hash=sha256:8a7ec542f0412294b15072fa7dab71d31334014a69f953004ea7a118206fe0dd  # nvidia_cusolver_cu12-11.4.5.107-py3-none-manylinux1_x86_64.whl
 nvidia-cusparse-cu12==12.1.0.106 --hash=sha256:f3b50f42cf363f86ab21f720998517a659a48131e8d538dc02f8768237bd884c  # nvidia_cusparse_cu12-12.1.0.106-py3-none-manylinux1_x86_64.whl
-nvidia-nccl-cu12==2.18.1 --hash=sha256:1a6c4acefcbebfa6de320f412bf7866de856e786e0462326ba1bac40de0b5e71  # nvidia_nccl_cu12-2.18.1-py3-none-manylinux1_x86_64.whl
 nvidia-nvjitlink-cu12==12.9.86 --hash=sha256:e3f1171dbdc83c5932a45f0f4c99180a70de9bd2718c1ab77d14104f6d7147f9  # nvidia_nvjitlink_cu12-12.9.86-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
 nvidia-nvtx-cu12==12.1.105 --hash=sha256:dc21cf308ca5691e7c04d962e213f8a4aa9bbfa23d95412f452254c2caeb09e5  # nvidia_nvtx_cu12-12.1.105-py3-none-manylinux1_x86_64.whl
+LOCK
+
+COPY <<'LOCK' /locks/cudnn.txt
+nvidia-cudnn-cu12==8.9.2.26 --hash=sha256:5ccb288774fdfb07a7e7025ffec286971c06d8d7b4fb162525334616d7629ff9  # nvidia_cudnn_cu12-8.9.2.26-py3-none-manylinux1_x86_64.whl
+nvidia-nccl-cu12==2.18.1 --hash=sha256:1a6c4acefcbebfa6de320f412bf7866de856e786e0462326ba1bac40de0b5e71  # nvidia_nccl_cu12-2.18.1-py3-none-manylinux1_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
-    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /metadata \
- && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+    mkdir /metadata \
+ && for layer in cuda cudnn; do \
+      uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+        --python /usr/bin/python3 --target "/layer/$layer/opt/venv/cuda" --no-deps --require-hashes --only-binary :all: -r "/locks/$layer.txt" \
+      && mv "/layer/$layer"/opt/venv/cuda/*.dist-info /metadata/; \
+    done \
  && settle
 
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/metadata \
-    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
+RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+    --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.10/site-packages \
- && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.10/site-packages/ \
- && for folder in /cuda/*/; do \
+ && cp -a /mnt/metadata/. /layer/metadata/opt/venv/lib/python3.10/site-packages/ \
+ && for folder in /mnt/layer/*/opt/venv/cuda/*/; do \
       name=$(basename "$folder"); [ "$name" != bin ] || continue; \
-      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.10/site-packages/$name" \
+      ln -sfn "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.10/site-packages/$name" \
       && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
       && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
     done \
@@ -300,6 +317,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --link --from=cuda /layer/cuda /
+COPY --link --from=cuda /layer/cudnn /
 COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
@@ -310,9 +328,16 @@ COPY --link --from=torch /layer/torch-cuda /
 COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
-FROM kept AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin/bytecode,target=/var/tmp/bytecode.py \
-    python -B /var/tmp/bytecode.py \
+FROM base AS bytecode
+RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+    --mount=from=cuda,source=/layer,target=/mnt/cuda \
+    --mount=from=metadata,source=/layer,target=/mnt/metadata \
+    --mount=from=venv,source=/layer,target=/mnt/venv \
+    --mount=from=python,source=/layer,target=/mnt/python \
+    --mount=from=triton,source=/layer,target=/mnt/triton \
+    --mount=from=torch,source=/layer,target=/mnt/torch \
+    /var/tmp/tools/lay /mnt/*/* \
+ && /opt/venv/bin/python -B /var/tmp/tools/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

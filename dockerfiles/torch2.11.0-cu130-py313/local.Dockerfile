@@ -7,30 +7,10 @@ ARG TOOLS=torchpair-base:debian13
 # ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
 FROM scratch AS bundle
 
-# ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
-FROM ${BASE} AS interpreter
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
- && conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      # Python 3.13, the distribution's own
-      python3 \
- && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
- && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
-      -exec touch --no-dereference --date=@1577836800 {} + \
- && rm /var/tmp/before \
- && touch --date=@1577836800 /var/tmp
-
-# ---- base: what else the distribution gives -----------------------------------------------------------------------
-FROM interpreter AS base
 RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -38,6 +18,11 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
+ && { [ -n "${APT_CONFIG:-}" ] || { mkdir -p /var/cache/apt/archives/partial && cd /var/cache/apt/archives/partial \
+      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 python3 tini \
+         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
+         | xargs -r -n 32 -P 4 apt-get download -qq -o APT::Sandbox::User=root \
+      && mv ./*.deb ..; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
       ca-certificates \
@@ -45,6 +30,8 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
       ffmpeg \
       # OpenMP for packages that do not bring their own
       libgomp1 \
+      # Python 3.13, the distribution's own
+      python3 \
       # process 1: forwards signals, reaps children
       tini \
  && groupadd --gid 10001 torchpair \
@@ -63,8 +50,7 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# Nothing here waits for `interpreter`, or apt's lock. Of pip only the wheel that Debian and Ubuntu have for ensurepip: it
-# runs as it is, and a virtual environment for it alone takes seconds.
+# Of pip only the wheel that Debian and Ubuntu have for ensurepip: it runs as it is, and an environment takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -117,6 +103,17 @@ for file in files:
     py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 BYTECODE
 
+# `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
+COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+#!/bin/bash
+set -euo pipefail
+for layer in "$@"; do
+  cp -as --remove-destination "$layer/." /
+  cd "$layer"
+  find . -type l -exec cp -a --parents --remove-destination -t / {} +
+done
+LAY
+
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
@@ -147,6 +144,21 @@ ENV NETRC=/run/secrets/netrc \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 
+# ---- interpreter: the row's Python, to unpack its wheels while the base is being made; the very step of tools --------
+FROM ${BASE} AS interpreter
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates \
+      python3 \
+      python3-pip-whl
+
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
@@ -164,7 +176,7 @@ RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
  && settle
 ARG PYPI_INDEX=
 
-# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# ---- cuda: NVIDIA's libraries: those of the CUDA toolkit, and as cudnn those with releases of their own -------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
@@ -175,39 +187,44 @@ nvidia-cublas==13.1.0.3 --hash=sha256:ee8722c1f0145ab246bccb9e452153b5e0515fd094
 nvidia-cuda-cupti==13.0.85 --hash=sha256:4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8  # nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl
 nvidia-cuda-nvrtc==13.0.88 --hash=sha256:ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575  # nvidia_cuda_nvrtc-13.0.88-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
 nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548  # nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
-nvidia-cudnn-cu13==9.19.0.56 --hash=sha256:d20e1734305e9d68889a96e3f35094d733ff1f83932ebe462753973e53a572bf  # nvidia_cudnn_cu13-9.19.0.56-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cufft==12.0.0.61 --hash=sha256:6c44f692dce8fd5ffd3e3df134b6cdb9c2f72d99cf40b62c32dde45eea9ddad3  # nvidia_cufft-12.0.0.61-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cufile==1.15.1.6 --hash=sha256:08a3ecefae5a01c7f5117351c64f17c7c62efa5fffdbe24fc7d298da19cd0b44  # nvidia_cufile-1.15.1.6-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-curand==10.4.0.35 --hash=sha256:1aee33a5da6e1db083fe2b90082def8915f30f3248d5896bcec36a579d941bfc  # nvidia_curand-10.4.0.35-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusolver==12.0.4.66 --hash=sha256:0a759da5dea5c0ea10fd307de75cdeb59e7ea4fcb8add0924859b944babf1112  # nvidia_cusolver-12.0.4.66-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusparse==12.6.3.3 --hash=sha256:2b3c89c88d01ee0e477cb7f82ef60a11a4bcd57b6b87c33f789350b59759360b  # nvidia_cusparse-12.6.3.3-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-nvjitlink==13.0.88 --hash=sha256:13a74f429e23b921c1109976abefacc69835f2f433ebd323d3946e11d804e47b  # nvidia_nvjitlink-13.0.88-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-nvtx==13.0.85 --hash=sha256:4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4  # nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
+LOCK
+
+COPY <<'LOCK' /locks/cudnn.txt
+nvidia-cudnn-cu13==9.19.0.56 --hash=sha256:d20e1734305e9d68889a96e3f35094d733ff1f83932ebe462753973e53a572bf  # nvidia_cudnn_cu13-9.19.0.56-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusparselt-cu13==0.8.0 --hash=sha256:25e30a8a7323935d4ad0340b95a0b69926eee755767e8e0b1cf8dd85b197d3fd  # nvidia_cusparselt_cu13-0.8.0-py3-none-manylinux2014_x86_64.whl
 nvidia-nccl-cu13==2.28.9 --hash=sha256:e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42  # nvidia_nccl_cu13-2.28.9-py3-none-manylinux_2_18_x86_64.whl
-nvidia-nvjitlink==13.0.88 --hash=sha256:13a74f429e23b921c1109976abefacc69835f2f433ebd323d3946e11d804e47b  # nvidia_nvjitlink-13.0.88-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
 nvidia-nvshmem-cu13==3.4.5 --hash=sha256:290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80  # nvidia_nvshmem_cu13-3.4.5-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
-nvidia-nvtx==13.0.85 --hash=sha256:4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4  # nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
-    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /metadata \
- && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+    mkdir /metadata \
+ && for layer in cuda cudnn; do \
+      uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+        --python /usr/bin/python3 --target "/layer/$layer/opt/venv/cuda" --no-deps --require-hashes --only-binary :all: -r "/locks/$layer.txt" \
+      && mv "/layer/$layer"/opt/venv/cuda/*.dist-info /metadata/; \
+    done \
  && settle
 
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/metadata \
-    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
+RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+    --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.13/site-packages \
- && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.13/site-packages/ \
- && for folder in /cuda/*/; do \
+ && cp -a /mnt/metadata/. /layer/metadata/opt/venv/lib/python3.13/site-packages/ \
+ && for folder in /mnt/layer/*/opt/venv/cuda/*/; do \
       name=$(basename "$folder"); [ "$name" != bin ] || continue; \
-      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.13/site-packages/$name" \
+      ln -sfn "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.13/site-packages/$name" \
       && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
       && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
     done \
@@ -305,6 +322,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --link --from=cuda /layer/cuda /
+COPY --link --from=cuda /layer/cudnn /
 COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
@@ -315,9 +333,16 @@ COPY --link --from=torch /layer/torch-cuda /
 COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
-FROM kept AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin/bytecode,target=/var/tmp/bytecode.py \
-    python -B /var/tmp/bytecode.py \
+FROM base AS bytecode
+RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+    --mount=from=cuda,source=/layer,target=/mnt/cuda \
+    --mount=from=metadata,source=/layer,target=/mnt/metadata \
+    --mount=from=venv,source=/layer,target=/mnt/venv \
+    --mount=from=python,source=/layer,target=/mnt/python \
+    --mount=from=triton,source=/layer,target=/mnt/triton \
+    --mount=from=torch,source=/layer,target=/mnt/torch \
+    /var/tmp/tools/lay /mnt/*/* \
+ && /opt/venv/bin/python -B /var/tmp/tools/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

@@ -7,30 +7,10 @@ ARG TOOLS=torchpair-base:debian13
 # ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
 FROM scratch AS bundle
 
-# ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
-FROM ${BASE} AS interpreter
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
- && conf=/mnt/apt/debian12.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      # Python 3.11, the distribution's own
-      python3 \
- && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
- && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
-      -exec touch --no-dereference --date=@1577836800 {} + \
- && rm /var/tmp/before \
- && touch --date=@1577836800 /var/tmp
-
-# ---- base: what else the distribution gives -----------------------------------------------------------------------
-FROM interpreter AS base
 RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian12,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -38,6 +18,11 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
  && conf=/mnt/apt/debian12.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
+ && { [ -n "${APT_CONFIG:-}" ] || { mkdir -p /var/cache/apt/archives/partial && cd /var/cache/apt/archives/partial \
+      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 python3 tini \
+         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
+         | xargs -r -n 32 -P 4 apt-get download -qq -o APT::Sandbox::User=root \
+      && mv ./*.deb ..; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
       ca-certificates \
@@ -45,6 +30,8 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
       ffmpeg \
       # OpenMP for packages that do not bring their own
       libgomp1 \
+      # Python 3.11, the distribution's own
+      python3 \
       # process 1: forwards signals, reaps children
       tini \
  && groupadd --gid 10001 torchpair \
@@ -63,8 +50,7 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# Nothing here waits for `interpreter`, or apt's lock. Of pip only the wheel that Debian and Ubuntu have for ensurepip: it
-# runs as it is, and a virtual environment for it alone takes seconds.
+# Of pip only the wheel that Debian and Ubuntu have for ensurepip: it runs as it is, and an environment takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -117,6 +103,17 @@ for file in files:
     py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 BYTECODE
 
+# `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
+COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+#!/bin/bash
+set -euo pipefail
+for layer in "$@"; do
+  cp -as --remove-destination "$layer/." /
+  cd "$layer"
+  find . -type l -exec cp -a --parents --remove-destination -t / {} +
+done
+LAY
+
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
@@ -147,6 +144,21 @@ ENV NETRC=/run/secrets/netrc \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 
+# ---- interpreter: the row's Python, to unpack its wheels while the base is being made; the very step of tools --------
+FROM ${BASE} AS interpreter
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian12-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian12-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian12.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates \
+      python3 \
+      python3-pip-whl
+
 # ---- venv: Python 3.11 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
@@ -164,7 +176,7 @@ RUN uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
  && settle
 ARG PYPI_INDEX=
 
-# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# ---- cuda: NVIDIA's libraries: those of the CUDA toolkit, and as cudnn those with releases of their own -------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
@@ -174,36 +186,41 @@ nvidia-cublas-cu12==12.4.5.8 --hash=sha256:2fc8da60df463fdefa81e323eef2e36489e1c
 nvidia-cuda-cupti-cu12==12.4.127 --hash=sha256:9dec60f5ac126f7bb551c055072b69d85392b13311fcc1bcda2202d172df30fb  # nvidia_cuda_cupti_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
 nvidia-cuda-nvrtc-cu12==12.4.127 --hash=sha256:a178759ebb095827bd30ef56598ec182b85547f1508941a3d560eb7ea1fbf338  # nvidia_cuda_nvrtc_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
 nvidia-cuda-runtime-cu12==12.4.127 --hash=sha256:64403288fa2136ee8e467cdc9c9427e0434110899d07c779f25b5c068934faa5  # nvidia_cuda_runtime_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
-nvidia-cudnn-cu12==9.1.0.70 --hash=sha256:165764f44ef8c61fcdfdfdbe769d687e06374059fbb388b6c89ecb0e28793a6f  # nvidia_cudnn_cu12-9.1.0.70-py3-none-manylinux2014_x86_64.whl
 nvidia-cufft-cu12==11.2.1.3 --hash=sha256:f083fc24912aa410be21fa16d157fed2055dab1cc4b6934a0e03cba69eb242b9  # nvidia_cufft_cu12-11.2.1.3-py3-none-manylinux2014_x86_64.whl
 nvidia-curand-cu12==10.3.5.147 --hash=sha256:a88f583d4e0bb643c49743469964103aa59f7f708d862c3ddb0fc07f851e3b8b  # nvidia_curand_cu12-10.3.5.147-py3-none-manylinux2014_x86_64.whl
 nvidia-cusolver-cu12==11.6.1.9 --hash=sha256:19e33fa442bcfd085b3086c4ebf7e8debc07cfe01e11513cc6d332fd918ac260  # nvidia_cusolver_cu12-11.6.1.9-py3-none-manylinux2014_x86_64.whl
 nvidia-cusparse-cu12==12.3.1.170 --hash=sha256:ea4f11a2904e2a8dc4b1833cc1b5181cde564edd0d5cd33e3c168eff2d1863f1  # nvidia_cusparse_cu12-12.3.1.170-py3-none-manylinux2014_x86_64.whl
-nvidia-nccl-cu12==2.21.5 --hash=sha256:8579076d30a8c24988834445f8d633c697d42397e92ffc3f63fa26766d25e0a0  # nvidia_nccl_cu12-2.21.5-py3-none-manylinux2014_x86_64.whl
 nvidia-nvjitlink-cu12==12.4.127 --hash=sha256:06b3b9b25bf3f8af351d664978ca26a16d2c5127dbd53c0497e28d1fb9611d57  # nvidia_nvjitlink_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
 nvidia-nvtx-cu12==12.4.127 --hash=sha256:781e950d9b9f60d8241ccea575b32f5105a5baf4c2351cab5256a24869f12a1a  # nvidia_nvtx_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
+LOCK
+
+COPY <<'LOCK' /locks/cudnn.txt
+nvidia-cudnn-cu12==9.1.0.70 --hash=sha256:165764f44ef8c61fcdfdfdbe769d687e06374059fbb388b6c89ecb0e28793a6f  # nvidia_cudnn_cu12-9.1.0.70-py3-none-manylinux2014_x86_64.whl
+nvidia-nccl-cu12==2.21.5 --hash=sha256:8579076d30a8c24988834445f8d633c697d42397e92ffc3f63fa26766d25e0a0  # nvidia_nccl_cu12-2.21.5-py3-none-manylinux2014_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
-    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /metadata \
- && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+    mkdir /metadata \
+ && for layer in cuda cudnn; do \
+      uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+        --python /usr/bin/python3 --target "/layer/$layer/opt/venv/cuda" --no-deps --require-hashes --only-binary :all: -r "/locks/$layer.txt" \
+      && mv "/layer/$layer"/opt/venv/cuda/*.dist-info /metadata/; \
+    done \
  && settle
 
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/metadata \
-    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
+RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+    --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.11/site-packages \
- && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.11/site-packages/ \
- && for folder in /cuda/*/; do \
+ && cp -a /mnt/metadata/. /layer/metadata/opt/venv/lib/python3.11/site-packages/ \
+ && for folder in /mnt/layer/*/opt/venv/cuda/*/; do \
       name=$(basename "$folder"); [ "$name" != bin ] || continue; \
-      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.11/site-packages/$name" \
+      ln -sfn "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.11/site-packages/$name" \
       && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
       && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
     done \
@@ -300,6 +317,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --link --from=cuda /layer/cuda /
+COPY --link --from=cuda /layer/cudnn /
 COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
@@ -310,9 +328,16 @@ COPY --link --from=torch /layer/torch-cuda /
 COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
-FROM kept AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin/bytecode,target=/var/tmp/bytecode.py \
-    python -B /var/tmp/bytecode.py \
+FROM base AS bytecode
+RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+    --mount=from=cuda,source=/layer,target=/mnt/cuda \
+    --mount=from=metadata,source=/layer,target=/mnt/metadata \
+    --mount=from=venv,source=/layer,target=/mnt/venv \
+    --mount=from=python,source=/layer,target=/mnt/python \
+    --mount=from=triton,source=/layer,target=/mnt/triton \
+    --mount=from=torch,source=/layer,target=/mnt/torch \
+    /var/tmp/tools/lay /mnt/*/* \
+ && /opt/venv/bin/python -B /var/tmp/tools/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

@@ -7,30 +7,10 @@ ARG TOOLS=torchpair-base:debian13
 # ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
 FROM scratch AS bundle
 
-# ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
-FROM ${BASE} AS interpreter
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-ubuntu24.04,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
- && conf=/mnt/apt/ubuntu24.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      # Python 3.12, the distribution's own
-      python3 \
- && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
- && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
-      -exec touch --no-dereference --date=@1577836800 {} + \
- && rm /var/tmp/before \
- && touch --date=@1577836800 /var/tmp
-
-# ---- base: what else the distribution gives -----------------------------------------------------------------------
-FROM interpreter AS base
 RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-ubuntu24.04,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -38,6 +18,11 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04,target=/var/cache/apt,sharin
  && conf=/mnt/apt/ubuntu24.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
+ && { [ -n "${APT_CONFIG:-}" ] || { mkdir -p /var/cache/apt/archives/partial && cd /var/cache/apt/archives/partial \
+      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 python3 tini \
+         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
+         | xargs -r -n 32 -P 4 apt-get download -qq -o APT::Sandbox::User=root \
+      && mv ./*.deb ..; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
       ca-certificates \
@@ -45,6 +30,8 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04,target=/var/cache/apt,sharin
       ffmpeg \
       # OpenMP for packages that do not bring their own
       libgomp1 \
+      # Python 3.12, the distribution's own
+      python3 \
       # process 1: forwards signals, reaps children
       tini \
  && groupadd --gid 10001 torchpair \
@@ -63,8 +50,7 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04,target=/var/cache/apt,sharin
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# Nothing here waits for `interpreter`, or apt's lock. Of pip only the wheel that Debian and Ubuntu have for ensurepip: it
-# runs as it is, and a virtual environment for it alone takes seconds.
+# Of pip only the wheel that Debian and Ubuntu have for ensurepip: it runs as it is, and an environment takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -117,6 +103,17 @@ for file in files:
     py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 BYTECODE
 
+# `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
+COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+#!/bin/bash
+set -euo pipefail
+for layer in "$@"; do
+  cp -as --remove-destination "$layer/." /
+  cd "$layer"
+  find . -type l -exec cp -a --parents --remove-destination -t / {} +
+done
+LAY
+
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
@@ -147,6 +144,21 @@ ENV NETRC=/run/secrets/netrc \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 
+# ---- interpreter: the row's Python, to unpack its wheels while the base is being made; the very step of tools --------
+FROM ${BASE} AS interpreter
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-ubuntu24.04-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-ubuntu24.04-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/ubuntu24.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates \
+      python3 \
+      python3-pip-whl
+
 # ---- venv: Python 3.12 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
@@ -164,7 +176,7 @@ RUN uv venv --no-cache --python /usr/bin/python3.12 /opt/venv \
  && settle
 ARG PYPI_INDEX=
 
-# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# ---- cuda: NVIDIA's libraries: those of the CUDA toolkit, and as cudnn those with releases of their own -------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
@@ -174,38 +186,43 @@ nvidia-cublas-cu12==12.6.4.1 --hash=sha256:08ed2686e9875d01b58e3cb379c6896df8e76
 nvidia-cuda-cupti-cu12==12.6.80 --hash=sha256:6768bad6cab4f19e8292125e5f1ac8aa7d1718704012a0e3272a6f61c4bce132  # nvidia_cuda_cupti_cu12-12.6.80-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cuda-nvrtc-cu12==12.6.77 --hash=sha256:35b0cc6ee3a9636d5409133e79273ce1f3fd087abb0532d2d2e8fff1fe9efc53  # nvidia_cuda_nvrtc_cu12-12.6.77-py3-none-manylinux2014_x86_64.whl
 nvidia-cuda-runtime-cu12==12.6.77 --hash=sha256:ba3b56a4f896141e25e19ab287cd71e52a6a0f4b29d0d31609f60e3b4d5219b7  # nvidia_cuda_runtime_cu12-12.6.77-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
-nvidia-cudnn-cu12==9.5.1.17 --hash=sha256:30ac3869f6db17d170e0e556dd6cc5eee02647abc31ca856634d5a40f82c15b2  # nvidia_cudnn_cu12-9.5.1.17-py3-none-manylinux_2_28_x86_64.whl
 nvidia-cufft-cu12==11.3.0.4 --hash=sha256:ccba62eb9cef5559abd5e0d54ceed2d9934030f51163df018532142a8ec533e5  # nvidia_cufft_cu12-11.3.0.4-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cufile-cu12==1.11.1.6 --hash=sha256:cc23469d1c7e52ce6c1d55253273d32c565dd22068647f3aa59b3c6b005bf159  # nvidia_cufile_cu12-1.11.1.6-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-curand-cu12==10.3.7.77 --hash=sha256:a42cd1344297f70b9e39a1e4f467a4e1c10f1da54ff7a85c12197f6c652c8bdf  # nvidia_curand_cu12-10.3.7.77-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cusolver-cu12==11.7.1.2 --hash=sha256:e9e49843a7707e42022babb9bcfa33c29857a93b88020c4e4434656a655b698c  # nvidia_cusolver_cu12-11.7.1.2-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cusparse-cu12==12.5.4.2 --hash=sha256:7556d9eca156e18184b94947ade0fba5bb47d69cec46bf8660fd2c71a4b48b73  # nvidia_cusparse_cu12-12.5.4.2-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
-nvidia-cusparselt-cu12==0.6.3 --hash=sha256:e5c8a26c36445dd2e6812f1177978a24e2d37cacce7e090f297a688d1ec44f46  # nvidia_cusparselt_cu12-0.6.3-py3-none-manylinux2014_x86_64.whl
-nvidia-nccl-cu12==2.26.2 --hash=sha256:694cf3879a206553cc9d7dbda76b13efaf610fdb70a50cba303de1b0d1530ac6  # nvidia_nccl_cu12-2.26.2-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-nvjitlink-cu12==12.6.85 --hash=sha256:eedc36df9e88b682efe4309aa16b5b4e78c2407eac59e8c10a6a47535164369a  # nvidia_nvjitlink_cu12-12.6.85-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
 nvidia-nvtx-cu12==12.6.77 --hash=sha256:b90bed3df379fa79afbd21be8e04a0314336b8ae16768b58f2d34cb1d04cd7d2  # nvidia_nvtx_cu12-12.6.77-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+LOCK
+
+COPY <<'LOCK' /locks/cudnn.txt
+nvidia-cudnn-cu12==9.5.1.17 --hash=sha256:30ac3869f6db17d170e0e556dd6cc5eee02647abc31ca856634d5a40f82c15b2  # nvidia_cudnn_cu12-9.5.1.17-py3-none-manylinux_2_28_x86_64.whl
+nvidia-cusparselt-cu12==0.6.3 --hash=sha256:e5c8a26c36445dd2e6812f1177978a24e2d37cacce7e090f297a688d1ec44f46  # nvidia_cusparselt_cu12-0.6.3-py3-none-manylinux2014_x86_64.whl
+nvidia-nccl-cu12==2.26.2 --hash=sha256:694cf3879a206553cc9d7dbda76b13efaf610fdb70a50cba303de1b0d1530ac6  # nvidia_nccl_cu12-2.26.2-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
-    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /metadata \
- && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+    mkdir /metadata \
+ && for layer in cuda cudnn; do \
+      uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+        --python /usr/bin/python3 --target "/layer/$layer/opt/venv/cuda" --no-deps --require-hashes --only-binary :all: -r "/locks/$layer.txt" \
+      && mv "/layer/$layer"/opt/venv/cuda/*.dist-info /metadata/; \
+    done \
  && settle
 
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/metadata \
-    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
+RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+    --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.12/site-packages \
- && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.12/site-packages/ \
- && for folder in /cuda/*/; do \
+ && cp -a /mnt/metadata/. /layer/metadata/opt/venv/lib/python3.12/site-packages/ \
+ && for folder in /mnt/layer/*/opt/venv/cuda/*/; do \
       name=$(basename "$folder"); [ "$name" != bin ] || continue; \
-      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.12/site-packages/$name" \
+      ln -sfn "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.12/site-packages/$name" \
       && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
       && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
     done \
@@ -303,6 +320,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --link --from=cuda /layer/cuda /
+COPY --link --from=cuda /layer/cudnn /
 COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
@@ -313,9 +331,16 @@ COPY --link --from=torch /layer/torch-cuda /
 COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
-FROM kept AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin/bytecode,target=/var/tmp/bytecode.py \
-    python -B /var/tmp/bytecode.py \
+FROM base AS bytecode
+RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+    --mount=from=cuda,source=/layer,target=/mnt/cuda \
+    --mount=from=metadata,source=/layer,target=/mnt/metadata \
+    --mount=from=venv,source=/layer,target=/mnt/venv \
+    --mount=from=python,source=/layer,target=/mnt/python \
+    --mount=from=triton,source=/layer,target=/mnt/triton \
+    --mount=from=torch,source=/layer,target=/mnt/torch \
+    /var/tmp/tools/lay /mnt/*/* \
+ && /opt/venv/bin/python -B /var/tmp/tools/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

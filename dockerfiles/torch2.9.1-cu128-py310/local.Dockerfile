@@ -7,30 +7,10 @@ ARG TOOLS=torchpair-base:debian13
 # ---- bundle: nothing; `--bundle` puts a folder in its place that holds all that is fetched ---------------------------
 FROM scratch AS bundle
 
-# ---- interpreter: the distribution's Python; wheels are unpacked with it while the rest is being made ---------------
-FROM ${BASE} AS interpreter
+# ---- base: what the distribution gives ----------------------------------------------------------------------------
+FROM ${BASE} AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-ubuntu22.04,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    : interpreter; export SOURCE_DATE_EPOCH=1577836800; touch /var/tmp/before \
- && conf=/mnt/apt/ubuntu22.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      # Python 3.10, the distribution's own
-      python3 \
- && { [ ! -e /var/tmp/docker-clean ] || mv /var/tmp/docker-clean "$clean"; } \
- && rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
- && find /etc -maxdepth 1 -name '*-' -delete \
- && find / -xdev -newer /var/tmp/before ! -path "/proc/*" ! -path "/sys/*" ! -path "/dev/*" ! -path "/mnt*" \
-      -exec touch --no-dereference --date=@1577836800 {} + \
- && rm /var/tmp/before \
- && touch --date=@1577836800 /var/tmp
-
-# ---- base: what else the distribution gives -----------------------------------------------------------------------
-FROM interpreter AS base
 RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-ubuntu22.04,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -38,6 +18,11 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
  && conf=/mnt/apt/ubuntu22.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
+ && { [ -n "${APT_CONFIG:-}" ] || { mkdir -p /var/cache/apt/archives/partial && cd /var/cache/apt/archives/partial \
+      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 libpython3.10 python3 tini \
+         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
+         | xargs -r -n 32 -P 4 apt-get download -qq -o APT::Sandbox::User=root \
+      && mv ./*.deb ..; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
       ca-certificates \
@@ -47,6 +32,8 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
       libgomp1 \
       # torchcodec 0.9.1 links Python's shared library
       libpython3.10 \
+      # Python 3.10, the distribution's own
+      python3 \
       # process 1: forwards signals, reaps children
       tini \
  && groupadd --gid 10001 torchpair \
@@ -65,8 +52,7 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# Nothing here waits for `interpreter`, or apt's lock. Of pip only the wheel that Debian and Ubuntu have for ensurepip: it
-# runs as it is, and a virtual environment for it alone takes seconds.
+# Of pip only the wheel that Debian and Ubuntu have for ensurepip: it runs as it is, and an environment takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -119,6 +105,17 @@ for file in files:
     py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 BYTECODE
 
+# `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
+COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+#!/bin/bash
+set -euo pipefail
+for layer in "$@"; do
+  cp -as --remove-destination "$layer/." /
+  cd "$layer"
+  find . -type l -exec cp -a --parents --remove-destination -t / {} +
+done
+LAY
+
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
 COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
@@ -149,6 +146,21 @@ ENV NETRC=/run/secrets/netrc \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
 
+# ---- interpreter: the row's Python, to unpack its wheels while the base is being made; the very step of tools --------
+FROM ${BASE} AS interpreter
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-ubuntu22.04-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/ubuntu22.04.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates \
+      python3 \
+      python3-pip-whl
+
 # ---- venv: Python 3.10 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
 COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
@@ -166,7 +178,7 @@ RUN uv venv --no-cache --python /usr/bin/python3.10 /opt/venv \
  && settle
 ARG PYPI_INDEX=
 
-# ---- cuda: NVIDIA's libraries -------------------------------------------------------------------------------------
+# ---- cuda: NVIDIA's libraries: those of the CUDA toolkit, and as cudnn those with releases of their own -------------
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
@@ -176,39 +188,44 @@ nvidia-cublas-cu12==12.8.4.1 --hash=sha256:8ac4e771d5a348c551b2a426eda6193c19aa6
 nvidia-cuda-cupti-cu12==12.8.90 --hash=sha256:ea0cb07ebda26bb9b29ba82cda34849e73c166c18162d3913575b0c9db9a6182  # nvidia_cuda_cupti_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cuda-nvrtc-cu12==12.8.93 --hash=sha256:a7756528852ef889772a84c6cd89d41dfa74667e24cca16bb31f8f061e3e9994  # nvidia_cuda_nvrtc_cu12-12.8.93-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
 nvidia-cuda-runtime-cu12==12.8.90 --hash=sha256:adade8dcbd0edf427b7204d480d6066d33902cab2a4707dcfc48a2d0fd44ab90  # nvidia_cuda_runtime_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
-nvidia-cudnn-cu12==9.10.2.21 --hash=sha256:949452be657fa16687d0930933f032835951ef0892b37d2d53824d1a84dc97a8  # nvidia_cudnn_cu12-9.10.2.21-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cufft-cu12==11.3.3.83 --hash=sha256:4d2dd21ec0b88cf61b62e6b43564355e5222e4a3fb394cac0db101f2dd0d4f74  # nvidia_cufft_cu12-11.3.3.83-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cufile-cu12==1.13.1.3 --hash=sha256:1d069003be650e131b21c932ec3d8969c1715379251f8d23a1860554b1cb24fc  # nvidia_cufile_cu12-1.13.1.3-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-curand-cu12==10.3.9.90 --hash=sha256:b32331d4f4df5d6eefa0554c565b626c7216f87a06a4f56fab27c3b68a830ec9  # nvidia_curand_cu12-10.3.9.90-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusolver-cu12==11.7.3.90 --hash=sha256:4376c11ad263152bd50ea295c05370360776f8c3427b30991df774f9fb26c450  # nvidia_cusolver_cu12-11.7.3.90-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusparse-cu12==12.5.8.93 --hash=sha256:1ec05d76bbbd8b61b06a80e1eaf8cf4959c3d4ce8e711b65ebd0443bb0ebb13b  # nvidia_cusparse_cu12-12.5.8.93-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+nvidia-nvjitlink-cu12==12.8.93 --hash=sha256:81ff63371a7ebd6e6451970684f916be2eab07321b73c9d244dc2b4da7f73b88  # nvidia_nvjitlink_cu12-12.8.93-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
+nvidia-nvtx-cu12==12.8.90 --hash=sha256:5b17e2001cc0d751a5bc2c6ec6d26ad95913324a4adb86788c944f8ce9ba441f  # nvidia_nvtx_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+LOCK
+
+COPY <<'LOCK' /locks/cudnn.txt
+nvidia-cudnn-cu12==9.10.2.21 --hash=sha256:949452be657fa16687d0930933f032835951ef0892b37d2d53824d1a84dc97a8  # nvidia_cudnn_cu12-9.10.2.21-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusparselt-cu12==0.7.1 --hash=sha256:f1bb701d6b930d5a7cea44c19ceb973311500847f81b634d802b7b539dc55623  # nvidia_cusparselt_cu12-0.7.1-py3-none-manylinux2014_x86_64.whl
 nvidia-nccl-cu12==2.27.5 --hash=sha256:ad730cf15cb5d25fe849c6e6ca9eb5b76db16a80f13f425ac68d8e2e55624457  # nvidia_nccl_cu12-2.27.5-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
-nvidia-nvjitlink-cu12==12.8.93 --hash=sha256:81ff63371a7ebd6e6451970684f916be2eab07321b73c9d244dc2b4da7f73b88  # nvidia_nvjitlink_cu12-12.8.93-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
 nvidia-nvshmem-cu12==3.3.20 --hash=sha256:d00f26d3f9b2e3c3065be895e3059d6479ea5c638a3f38c9fec49b1b9dd7c1e5  # nvidia_nvshmem_cu12-3.3.20-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
-nvidia-nvtx-cu12==12.8.90 --hash=sha256:5b17e2001cc0d751a5bc2c6ec6d26ad95913324a4adb86788c944f8ce9ba441f  # nvidia_nvtx_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
-    uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
-      --python /usr/bin/python3 --target /layer/cuda/opt/venv/cuda --no-deps --require-hashes --only-binary :all: -r /locks/cuda.txt \
- && mkdir /metadata \
- && mv /layer/cuda/opt/venv/cuda/*.dist-info /metadata/ \
+    mkdir /metadata \
+ && for layer in cuda cudnn; do \
+      uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} \
+        --python /usr/bin/python3 --target "/layer/$layer/opt/venv/cuda" --no-deps --require-hashes --only-binary :all: -r "/locks/$layer.txt" \
+      && mv "/layer/$layer"/opt/venv/cuda/*.dist-info /metadata/; \
+    done \
  && settle
 
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/metadata \
-    --mount=from=cuda,source=/layer/cuda/opt/venv/cuda,target=/cuda \
+RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+    --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.10/site-packages \
- && cp -a /metadata/. /layer/metadata/opt/venv/lib/python3.10/site-packages/ \
- && for folder in /cuda/*/; do \
+ && cp -a /mnt/metadata/. /layer/metadata/opt/venv/lib/python3.10/site-packages/ \
+ && for folder in /mnt/layer/*/opt/venv/cuda/*/; do \
       name=$(basename "$folder"); [ "$name" != bin ] || continue; \
-      ln -s "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.10/site-packages/$name" \
+      ln -sfn "../../../cuda/$name" "/layer/metadata/opt/venv/lib/python3.10/site-packages/$name" \
       && mkdir -p "/layer/metadata/opt/venv/cuda/$name" \
       && touch "/layer/metadata/opt/venv/cuda/$name/.keep"; \
     done \
@@ -303,6 +320,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --link --from=cuda /layer/cuda /
+COPY --link --from=cuda /layer/cudnn /
 COPY --link --from=metadata /layer/metadata /
 COPY --link --from=venv /layer/venv /
 COPY --link --from=python /layer/python /
@@ -313,9 +331,16 @@ COPY --link --from=torch /layer/torch-cuda /
 COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
-FROM kept AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin/bytecode,target=/var/tmp/bytecode.py \
-    python -B /var/tmp/bytecode.py \
+FROM base AS bytecode
+RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+    --mount=from=cuda,source=/layer,target=/mnt/cuda \
+    --mount=from=metadata,source=/layer,target=/mnt/metadata \
+    --mount=from=venv,source=/layer,target=/mnt/venv \
+    --mount=from=python,source=/layer,target=/mnt/python \
+    --mount=from=triton,source=/layer,target=/mnt/triton \
+    --mount=from=torch,source=/layer,target=/mnt/torch \
+    /var/tmp/tools/lay /mnt/*/* \
+ && /opt/venv/bin/python -B /var/tmp/tools/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

@@ -35,10 +35,10 @@ def needed(spec: Spec) -> tuple[Debs, ...]:
     mirrored = spec.base != "local"
     steps, found = [], []
     if spec.torch_from != "base":
-        python = tuple(one.name for one in spec.apt if one.name == "python3")
-        steps += [python] if python else []
-        steps.append(tuple(one.name for one in spec.apt if one.name != "python3"))
+        steps.append(tuple(one.name for one in spec.apt))
         found.append(Debs(spec.tools, spec.tools_distro, (TOOLS_APT,), mirrored=mirrored))
+        if spec.python_from == "distro":
+            found.append(Debs(spec.image, spec.distro, (TOOLS_APT,), mirrored=mirrored))
     unpacked: tuple[str, ...] = ()
     for recipe in spec.recipes:
         unpacked = recipe.toolkit_packages if recipe.toolkit == "debian" else unpacked

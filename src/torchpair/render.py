@@ -27,6 +27,10 @@ def dockerfile(
     layers: dict[str, list[locks.Locked]] = {layer: [] for layer in LAYERS}
     for wheel in lock.wheels if lock else ():
         layers[layer_of(wheel.name)].append(wheel)
+    groups = [] if lock else ["wheels"]
+    groups += [layer for layer in ("python", "triton", "torch") if layers[layer]]
+    nvidia = [layer for layer in ("cuda", "cudnn") if layers[layer]]
+    below = [*(["cuda", "metadata"] if nvidia else []), "venv", *groups]
     return (
         text_templates()
         .get_template("kept.Dockerfile.j2" if spec.torch_from == "base" else "image.Dockerfile.j2")
@@ -36,6 +40,9 @@ def dockerfile(
             lock=lock,
             layers=layers,
             shared=shared(spec),
+            nvidia=nvidia,
+            groups=groups,
+            below=[*below, "torch-made"] if spec.compile_torch else below,
             tools=tools,
             tools_apt=TOOLS_APT,
             project="" if lock else locks.project(spec),

@@ -26,13 +26,15 @@ from torchpair.spec import Apt, Requirement, Spec
 UID = 10001
 
 # What lies where in an image. One layer per name; what changes least comes first (DESIGN: layers by content).
-LAYERS = ("cuda", "python", "triton", "torch", "audio")
+LAYERS = ("cuda", "cudnn", "python", "triton", "torch", "audio")
 _AUDIO = frozenset({"torchaudio", "torchcodec", "soundfile", "cffi", "pycparser"})
 # What torch's own metadata names, for a torch that no index has (2.5's; setuptools from 3.12 on).
 _TORCH_NEEDS = (
     ("filelock", ""), ("fsspec", ""), ("jinja2", ""), ("networkx", ""), ("pyyaml", ""), ("setuptools", "<82"),
     ("sympy", ">=1.13.1"), ("typing-extensions", ">=4.8.0"),
 )  # fmt: skip
+# NVIDIA's libraries with releases of their own. The others are the CUDA toolkit's, and change with it.
+_NO_TOOLKIT = ("nvidia-cudnn", "nvidia-nccl", "nvidia-cusparselt", "nvidia-nvshmem")
 _TRITON = frozenset({"triton", "pytorch-triton"})
 # Files that the wheels of several Pythons have alike, byte by byte: a layer each, at a path that names no Python. By
 # the RECORDs of PyPI's wheels, read 2026-11-21: libtorch_cuda.so for 2.14's Pythons, the others for all from 2.5 on,
@@ -52,6 +54,8 @@ TOOLS_APT = ("ca-certificates", "python3", "python3-pip-whl")  # what is install
 def layer_of(package: str) -> str:
     """The layer of a locked package, by its name."""
     # py3-none wheels of NVIDIA only: cuda-bindings is compiled per Python and must not sit in the shared layer.
+    if package.startswith(_NO_TOOLKIT):
+        return "cudnn"
     if package.startswith("nvidia-") or package == "cuda-toolkit":
         return "cuda"
     if package == "torch":

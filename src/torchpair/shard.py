@@ -69,7 +69,7 @@ def job(spec: Spec, lock: Lock | None = None) -> Job:
     audio = "audio-source" if spec.torchaudio_from == "source" else "audio"
     steps: list[tuple[str, str]] = []
     if spec.variant != "cpu" and torch == "torch":
-        steps.append(("cuda", f"{ground} {_wheels(lock, 'cuda') or f'{spec.torch} {spec.variant}'}"))
+        steps.append(("cuda", f"{ground} {_wheels(lock, 'cuda', 'cudnn') or f'{spec.torch} {spec.variant}'}"))
     steps += [("base", place), ("tools", ground), ("python", f"{venv} {_wheels(lock, 'python') or spec.torch}")]
     if spec.variant != "cpu" and torch:
         steps.append(("triton", f"{venv} {_wheels(lock, 'triton') or spec.torch}"))
@@ -79,9 +79,9 @@ def job(spec: Spec, lock: Lock | None = None) -> Job:
     return Job(spec.name, tuple(Part(f"{name} {key}", COSTS[name]) for name, key in steps))
 
 
-def _wheels(lock: Lock | None, layer: str) -> str:
-    """What a layer holds, in few letters; nothing where there is no lock."""
-    found = [wheel.sha256 for wheel in lock.wheels if layer_of(wheel.name) == layer] if lock else []
+def _wheels(lock: Lock | None, *layers: str) -> str:
+    """What layers hold, in few letters; nothing where there is no lock."""
+    found = [wheel.sha256 for wheel in lock.wheels if layer_of(wheel.name) in layers] if lock else []
     return hashlib.sha256("".join(found).encode()).hexdigest()[:16] if found else ""
 
 
