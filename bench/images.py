@@ -56,9 +56,9 @@ def matrix(base: str, codec: str | None = None) -> str:
 class Bench:
     """One run: a folder with a matrix of its own, its locks, and an engine."""
 
-    def __init__(self, engine: Engine, base: str, folder: Path, say: Say) -> None:
+    def __init__(self, engine: Engine, base: str, folder: Path, say: Say, text: str | None = None) -> None:
         self.engine, self.say = engine, say
-        (folder / "matrix.yaml").write_text(matrix(base), encoding="utf-8")
+        (folder / "matrix.yaml").write_text(text or matrix(base), encoding="utf-8")
         self.workspace = Workspace(folder / "matrix.yaml")
         shutil.copytree(Path(__file__).resolve().parents[1] / "locks", folder / "locks")
         self.base = base
@@ -177,14 +177,14 @@ def _run(bench: Bench, folder: Path, say: Say) -> list[dict[str, object]]:
     all_plain = sum(plain[spec.name].seconds for spec in bench.specs) + sum(shared.values())
     one, other = plain[last.name], plain["late"]
     return [
-        _ratio("cold_build", cold, one.seconds + one.shared, "s", "one RUN pip install on the same base"),
-        _ratio("matrix_build", whole, all_plain, "s", f"{len(bench.specs)} such Dockerfiles"),
+        ratio("cold_build", cold, one.seconds + one.shared, "s", "one RUN pip install on the same base"),
+        ratio("matrix_build", whole, all_plain, "s", f"{len(bench.specs)} such Dockerfiles"),
         {"id": "noop_build", "ours": round(again, 2), "unit": "s", "runs": 1,
          "against": f"an absolute: {len(bench.specs)} rows, nothing changed"},
-        _ratio("late_edit", edit, other.seconds, "s", "the same edit in the one RUN: another torchcodec"),
+        ratio("late_edit", edit, other.seconds, "s", "the same edit in the one RUN: another torchcodec"),
         *_bytes(bench, found, plain),
         sizes,
-        _ratio("same_digest", alike / 1e9, size / 1e9, "GB", "the whole image; in layers of one digest, two builds"),
+        ratio("same_digest", alike / 1e9, size / 1e9, "GB", "the whole image; in layers of one digest, two builds"),
     ]  # fmt: skip
 
 
@@ -236,11 +236,11 @@ def _bytes(
     total = sum(gigabytes(some) for some in found.values())
     sum_plain = sum(plain[name].size for name in names) / 1e9
     return [
-        _ratio("patch_bump_pull", gigabytes(layers.pulled(new, old)), gigabytes(new), "GB",
+        ratio("newest_patch_pull", gigabytes(layers.pulled(new, old)), gigabytes(new), "GB",
                f"the whole image; {names[per - 1]} -> {names[-1]}, unpacked"),
-        _ratio("python_pull", gigabytes(layers.pulled(new, beside)), gigabytes(new), "GB",
+        ratio("python_pull", gigabytes(layers.pulled(new, beside)), gigabytes(new), "GB",
                f"the whole image; {names[-per]} -> {names[-1]}, unpacked, another distribution too"),
-        {**_ratio("matrix_store", layers.stored(found.values()) / 1e9, total, "GB",
+        {**ratio("matrix_store", layers.stored(found.values()) / 1e9, total, "GB",
                   f"the sum of {len(names)} images, unpacked"), "plain": round(sum_plain, 3)},
     ]  # fmt: skip
 
@@ -253,14 +253,12 @@ def _size_over_floor(bench: Bench, spec: Spec, plain: Plain) -> dict[str, object
     floor = sum(inventory.wheels.values()) + below
     size = sum(layer.size for layer in read)
     return {
-        **_ratio(
-            "size_over_floor", size / 1e9, floor / 1e9, "GB", "files of the lock's wheels + base + apt's packages"
-        ),
+        **ratio("size_over_floor", size / 1e9, floor / 1e9, "GB", "files of the lock's wheels + base + apt's packages"),
         "plain": round(plain.size / 1e9, 3),
     }
 
 
-def _ratio(name: str, ours: float, other: float, unit: str, against: str) -> dict[str, object]:
+def ratio(name: str, ours: float, other: float, unit: str, against: str) -> dict[str, object]:
     return {
         "id": name, "ours": round(ours, 3), "other": round(other, 3), "ratio": round(ours / other, 3), "unit": unit,
         "runs": 1, "against": against,

@@ -1,7 +1,7 @@
 """`make bench`: speed and size as ratios against what one would do otherwise, measured side by side in one run.
 
 Writes bench/results.json ({"measures": [{"id", "ours", "other", "ratio", "unit", "runs", ...}]}), results.md and
-results.svg. `python bench/run.py images` (or source, quick, shards) runs a part and keeps the others' figures.
+results.svg. `python bench/run.py images` (or pulls, source, quick, shards) runs a part and keeps the others' figures.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import images
+import pulls
 import shards
 import show
 import source
@@ -36,7 +37,7 @@ RESULTS = ROOT / "bench" / "results.json"
 TORCHPAIR = [sys.executable, "-m", "torchpair.cli"]
 ROW = "torch2.8.0-cu128-py311"
 RUNS = 5
-PARTS = {"images", "source", "quick", "shards"}
+PARTS = {"images", "pulls", "source", "quick", "shards"}
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -147,7 +148,7 @@ def running(image: str) -> Iterator[str]:
 def main() -> None:
     wanted = set(sys.argv[1:]) or PARTS
     if wanted - PARTS:
-        sys.exit("usage: python bench/run.py [images] [source] [quick] [shards]")
+        sys.exit("usage: python bench/run.py [images] [pulls] [source] [quick] [shards]")
     measures: list[dict[str, Any]] = []
     if "shards" in wanted:
         measures += shards.run()
@@ -157,6 +158,8 @@ def main() -> None:
         measures += quick()
     if "images" in wanted:
         measures += images.run(engine, base, print)
+    if "pulls" in wanted:
+        measures += pulls.run(engine, base, print)
     if "source" in wanted:
         measures.append(source.source_rebuild())
     fresh = {m["id"] for m in measures}
