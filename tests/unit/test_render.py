@@ -101,11 +101,12 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     spec = spec_of(file, committed)
     found = stages(parse(file.read_text(encoding="utf-8")))
     wheels = ["cuda", "metadata", "python", "triton", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
-    first = ["interpreter"] if spec.python_from == "distro" else []
-    assert [*found] == ["", "bundle", *first, "base", "tools", "venv", *wheels, "probe", "kept", "bytecode", "image"]
+    own = ["interpreter"] if spec.python_from == "distro" else []
+    assert [*found] == ["", "bundle", "base", "tools", *own, "venv", *wheels, "probe", "kept", "bytecode", "image"]
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
     assert all(copy.startswith("--link ") for copy in copies)
-    order = [(w, w) for w in ("cuda", "metadata") if w in wheels] + [("venv", "venv")]
+    order = [("cuda", "cuda"), ("cuda", "cudnn"), ("metadata", "metadata")] if "cuda" in wheels else []
+    order += [("venv", "venv")]
     # What no Python changes comes right below the rest of its wheel.
     split = {"triton": ["triton-nvidia"], "torch": ["torch-linalg", "torch-cuda"]}
     for stage in wheels:
@@ -123,6 +124,16 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     parents = {s: parent for parent, s in re.findall(r"^FROM (\S+) AS (\S+)$", file.read_text(), re.MULTILINE)}
     # Of no row's Python or distribution: one stage for all.
     assert parents["tools"] == "${TOOLS}" and parents.get("cuda") in ("tools", None)
+    # A row of the tools' own distribution makes the step that they begin with once.
+    steps = {name: next(i for i in found[name] if "python3-pip-whl" in i.rest) for name in ("tools", *own)}
+    if own and spec.distro == spec.tools_distro:
+        assert steps["interpreter"] == steps["tools"]
+    assert parents["venv"] == (own or ["base"])[0]
+    # It need not wait until the layers below it are copied: it sees each of them where it was made.
+    (run,) = [i.rest for i in found["bytecode"] if i.word == "RUN"]
+    seen = re.findall(r"--mount=from=(\S+),source=/layer,", run)
+    assert parents["bytecode"] == "base"
+    assert seen == list(dict.fromkeys(stage for stage, _ in order if stage not in ("bytecode", "audio", "probe")))
 
 
 @plain_file
@@ -137,11 +148,14 @@ def test_every_locked_wheel_appears_once_in_the_stage_of_its_layer(
     lines = [line for stage in given.values() for line in stage]
     assert sorted(lines) == sorted(wheel.line for wheel in lock.wheels) if lock else not lines
     for stage, own in given.items():
-        assert own == sorted(own)
+        names = [name for i in found[stage] for name in re.findall(r"/locks/(\S+)\.txt$", i.rest) if i.word == "COPY"]
+        assert [line for i in found[stage] for line in sorted(i.heredocs.get("LOCK", ()))] == own
         if own:
             (run,) = [i for i in found[stage] if i.word == "RUN"]
-            for option in ("--no-deps", "--require-hashes", "--only-binary :all:", f"-r /locks/{stage}.txt"):
+            asked = '-r "/locks/$layer.txt"' if stage == "cuda" else f"-r /locks/{stage}.txt"
+            for option in ("--no-deps", "--require-hashes", "--only-binary :all:", asked):
                 assert option in run.rest
+            assert names == (["cuda", "cudnn"] if stage == "cuda" else [stage])
     if lock:
         assert {line.split("==")[0] for line in given["audio"]} <= {
             "torchaudio",
@@ -158,17 +172,17 @@ def test_packages_of_the_distribution_one_a_line_and_sorted(file: Path, committe
     text = file.read_text(encoding="utf-8")
     lists = re.findall(r"apt-get install -y --no-install-recommends \\\n((?:      .*\n)+)", text)
     from_distro = spec_of(file, committed).python_from == "distro"
-    assert len(lists) == (3 if from_distro else 2), "interpreter, base, and tools"
+    assert len(lists) == (3 if from_distro else 2), "base, tools, and interpreter"
     for block in lists:
         lines = [line.strip() for line in block.splitlines() if not line.lstrip().startswith("#")]
         names = [line.removesuffix("\\").strip() for line in lines]
         assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in names), names
         assert names == sorted(set(names))
-    own = "".join(lists[:-1])
-    assert sorted(line.strip(" \\") for line in own.splitlines() if "#" not in line) == [
-        package.name for package in spec_of(file, committed).apt
-    ]
-    assert lists[-1].split() == ["ca-certificates", "\\", "python3", "\\", "python3-pip-whl"]
+    listed = [line.strip(" \\") for line in lists[0].splitlines() if "#" not in line]
+    assert listed == [package.name for package in spec_of(file, committed).apt]
+    for block in lists[1:]:
+        assert block.split() == ["ca-certificates", "\\", "python3", "\\", "python3-pip-whl"]
+    assert f"--print-uris -qq {' '.join(listed)} \\\n" in text, "the same packages ahead"
 
 
 @each_file
@@ -407,7 +421,7 @@ def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, ship
     wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
     text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
     found = stages(parse(text))
-    given = ["bundle", "interpreter", "base", "tools", "venv", "torch", "probe", "kept", "bytecode", "image"]
+    given = ["bundle", "base", "tools", "interpreter", "venv", "torch", "probe", "kept", "bytecode", "image"]
     assert [*found] == ["", *given]
     assert "nvidia" not in "".join(i.rest for i in found["venv"])
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
