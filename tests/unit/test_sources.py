@@ -6,12 +6,13 @@ import hashlib
 import io
 import subprocess
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from torchpair import fetch as fetch_module
 from torchpair import mirrors, sources
 from torchpair.sources import Source, SourceError
 from torchpair.spec import Spec
@@ -71,9 +72,11 @@ def test_the_command_line_then_the_row_then_upstream(spec: Callable[..., Spec]) 
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that were waited for what may pass, without waiting."""
+    """Seconds that were waited for what may pass, without waiting. Not time.sleep: subprocess calls it too, on a busy
+    machine, while it waits for git."""
     found: list[float] = []
-    monkeypatch.setattr(time, "sleep", found.append)
+    for module in (sources, fetch_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=found.append))
     return found
 
 
