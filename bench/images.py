@@ -249,7 +249,7 @@ def _size_over_floor(bench: Bench, spec: Spec, plain: Plain) -> dict[str, object
     """An image against the files of its wheels, its base, and what apt brought: what else is there?"""
     read = layers.read(bench.engine, spec.reference)
     inventory = layers.take_inventory(bench.engine, spec.reference)
-    below = sum(layer.size for layer in read if layer.name in ("base", "interpreter", "system"))
+    below = sum(layer.size for layer in read if layer.name in ("base", "system"))
     floor = sum(inventory.wheels.values()) + below
     size = sum(layer.size for layer in read)
     return {

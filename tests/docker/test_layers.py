@@ -93,7 +93,7 @@ def test_layers_of_a_row_as_json(
     body = weighed(row)
     attributes = client.images.get(reports[row]["image"]).attrs
     assert [layer["digest"] for layer in body["layers"]] == attributes["RootFS"]["Layers"]
-    order = ["base", "interpreter", "system", "cuda", "metadata", "venv", "python", "triton-nvidia", "triton"]
+    order = ["base", "system", "cuda", "cudnn", "metadata", "venv", "python", "triton-nvidia", "triton"]
     order += ["torch-linalg", "torch-cuda", "torch", "bytecode", "audio", "probe", "other"]
     assert [layer["name"] for layer in body["layers"]] == order
     assert body["size"] == sum(layer["size"] for layer in body["layers"]) == attributes["Size"]

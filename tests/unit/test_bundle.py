@@ -288,14 +288,14 @@ def test_where_a_bundle_keeps_a_wheel_and_the_page_that_names_it() -> None:
 
 def test_what_is_installed_is_what_the_stages_of_a_row_install(spec: MakeSpec, shipped: Workspace) -> None:
     row = spec(EIGHT, "local")
-    base, tools = debs.needed(row)
-    assert (base.image, base.steps[0], tools.image, tools.steps) == (
-        "torchpair-base:debian12", ("python3",), "torchpair-base:debian13", (TOOLS_APT,),
-    )  # fmt: skip
+    base, tools, interpreter = debs.needed(row)
+    assert base.steps == (tuple(package.name for package in row.apt),) and "python3" in base.steps[0]
+    assert (base.image, tools.image, interpreter.image) == (row.image, "torchpair-base:debian13", row.image)
+    assert tools.steps == interpreter.steps == (TOOLS_APT,)
     for one in shipped.everywhere():
         (text,) = shipped.rendered([one]).values()
         runs = " ; ".join(line.rest for line in parse(text) if line.word == "RUN")
-        named = re.findall(r"apt-get (?:install -y --no-install-recommends|download) ([a-z0-9.+ -]+)", runs)
+        named = re.findall(r"apt-get (?:install -y --no-install-recommends|download) (?!-)([a-z0-9.+ -]+)", runs)
         sets = debs.needed(one)
         assert {word for words in named for word in words.split()} == {
             word for made in sets for step in (*made.steps, made.unpacked) for word in step

@@ -130,7 +130,7 @@ def test_same_in_bytes() -> None:
 
 def contents(**changes: Any) -> Contents:
     files: dict[str, Any] = {
-        "wheels": {"nvidia-cublas-cu12": 900_000_000, "nvidia-cudnn-cu12": 1_000_000_000, "torch": 999_000_000, "x": 1},
+        "wheels": {"nvidia-cublas-cu12": 900_000_000, "nvidia-cusparse-cu12": 1_000_000_000, "torch": 999_000_000, "x": 1},
         "debs": {"ffmpeg": 2_000_000, "libllvm15": 117_300_000},
         "nobody": {"/usr/share/mime": 2_700_000, "/etc/x/y": 5},
         "twice": {"libcupti.so.12": (("/a/libcupti.so.12", "triton", 7), ("/b/libcupti.so.12", "", 7))},
@@ -151,7 +151,7 @@ def test_lines_largest_first() -> None:
     heads = [line.split()[1] for line in found if line[:9].strip() and line[9:11] == "  " and "MB" not in line]
     assert heads == ["cuda", "torch", "base", "of"]
     text = "\n".join(found)
-    assert text.index("nvidia-cudnn-cu12") < text.index("nvidia-cublas-cu12")
+    assert text.index("nvidia-cusparse-cu12") < text.index("nvidia-cublas-cu12")
     assert "/usr/share/mime" in text and "/etc/x/y" not in text, "what weighs nothing is not listed"
     assert "at 2 places: libcupti.so.12: /a/libcupti.so.12 (triton); /b/libcupti.so.12 (of no package)" in found
     assert "pulls" not in text
@@ -182,7 +182,7 @@ def test_to_json() -> None:
     assert json.loads(json.dumps(body)) == body
     assert (body["image"], body["size"]) == ("pair:1", 5_080_000_000)
     assert body["layers"][1] == {"name": "cuda", "digest": CUDA.digest, "size": CUDA.size}
-    assert list(body["wheels"]["cuda"]) == ["nvidia-cudnn-cu12", "nvidia-cublas-cu12"]
+    assert list(body["wheels"]["cuda"]) == ["nvidia-cusparse-cu12", "nvidia-cublas-cu12"]
     assert list(body["debs"]) == ["libllvm15", "ffmpeg"]
     assert body["nobody"] == {"/usr/share/mime": 2_700_000, "/etc/x/y": 5}
     assert body["twice"]["libcupti.so.12"][1] == ["/b/libcupti.so.12", "", 7]

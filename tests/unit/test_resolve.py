@@ -248,7 +248,8 @@ def test_an_architecture_with_a_letter_and_ptx(spec: MakeSpec) -> None:
 
 def test_layers() -> None:
     names = {
-        "cuda": ["nvidia-cublas-cu12", "nvidia-nccl-cu13", "cuda-toolkit"],
+        "cuda": ["nvidia-cublas-cu12", "nvidia-cusparse-cu12", "nvidia-cuda-runtime", "nvidia-nvtx", "cuda-toolkit"],
+        "cudnn": ["nvidia-cudnn-cu12", "nvidia-nccl-cu13", "nvidia-cusparselt-cu13", "nvidia-nvshmem-cu13"],
         "triton": ["triton", "pytorch-triton"],
         "torch": ["torch"],
         "audio": ["torchaudio", "torchcodec", "soundfile", "cffi", "pycparser"],
