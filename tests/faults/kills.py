@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import docker
@@ -21,6 +22,7 @@ import docker
 from tests.docker.engines import Second
 from torchpair import cage, held
 from torchpair.engine import Engine
+from torchpair.journal import UNDER_WAY, Entry, Journal
 
 from .index import ROOT, Index
 
@@ -28,7 +30,11 @@ ROWS = (
     '  - {torch: "2.14.0", cuda: "13.0", python: "3.13", default: true}\n'
     '  - {torch: "2.14.1", cuda: "13.0", python: "3.13", default: true}\n'
 )
-KILLS, EARLIEST, LATEST, LONGEST = 20, 1.0, 25.0, 1500.0  # seconds
+NAMES = ("torch2.14.0-cu130-py313", "torch2.14.1-cu130-py313")
+# Seconds. LATEST: the longest step takes about 45, and a kill before its end has it begin anew. Every CHECKED-th kill
+# waits until a row is being checked, or few would meet that.
+KILLS, EARLIEST, LATEST, LONGEST = 20, 1.0, 60.0, 1500.0
+CHECKED, CHECK = 4, 8.0
 
 
 def children(pid: int) -> list[int]:
@@ -56,7 +62,9 @@ class Kills:
         self.folder, self.random = folder, random.Random(seed)
         (folder / "matrix.yaml").write_text(f"images:\n{ROWS}")
         shutil.copytree(ROOT / "locks", folder / "locks")
+        self.journal = Journal(folder / "build" / "journal")
         self.went_on = 0
+        self.at: Counter[str] = Counter()
         self.problems: list[str] = []
 
     def start(self) -> subprocess.Popen[str]:
@@ -99,11 +107,12 @@ class Kills:
     def kill(self, number: int) -> None:
         """One run, killed; where it was faster than that, all is forgotten and it starts anew."""
         while True:
-            process, moment = self.start(), self.random.uniform(EARLIEST, LATEST)
-            try:
-                out, _ = process.communicate(timeout=moment)
-            except subprocess.TimeoutExpired:
+            before = self.entries()
+            process = self.start()
+            moment = self._moment(process, number, before)
+            if moment is not None:
                 break
+            out, _ = process.communicate()
             if process.returncode != 0:
                 self.problems.append(f"{number}: a run ended with {process.returncode}: {out[-500:]}")
                 return
@@ -113,9 +122,32 @@ class Kills:
         out, _ = process.communicate(timeout=60)
         went_on = "; going on" in out
         self.went_on += went_on
+        steps = [entry.step for entry in self.entries()]
+        self.at.update(set(steps) & set(UNDER_WAY))
         self._after(number, below)
-        last = (out.strip().splitlines() or ["(nothing said yet)"])[-1][:90]
-        print(f"kill {number:2} after {moment:4.1f} s{', went on' if went_on else ''}: {last}", flush=True)
+        told = f"{', went on' if went_on else ''}: {', '.join(steps) or 'nothing begun'}"
+        print(f"kill {number:2} after {moment:5.1f} s{told}", flush=True)
+
+    def entries(self) -> list[Entry]:
+        return [entry for name in NAMES if (entry := self.journal.read(name))]
+
+    def _moment(self, process: subprocess.Popen[str], number: int, before: list[Entry]) -> float | None:
+        """Wait for the moment to kill a run; the seconds it had, or None where it ended before.
+
+        before: what the journal had when it began.
+        """
+        began, wait = time.monotonic(), self.random.uniform(EARLIEST, LATEST)
+        if number % CHECKED == 0:
+            while process.poll() is None and time.monotonic() - began < LONGEST:
+                if any(entry.step == "checking" for entry in self.entries() if entry not in before):
+                    break
+                time.sleep(0.05)
+            wait = self.random.uniform(0, CHECK)
+        try:
+            process.wait(timeout=wait)
+        except subprocess.TimeoutExpired:
+            return time.monotonic() - began
+        return None
 
     def _after(self, number: int, below: list[int]) -> None:
         deadline = time.monotonic() + 10
@@ -166,6 +198,7 @@ def run(engine: Engine, count: int = KILLS, seed: int | None = None) -> bool:
                 kills.problems += [f"{name} still runs" for name in kills.left_running()]
         finally:
             index.close()
-    well = f"{count} kills, {kills.went_on} calls that went on; the end is the same, by digest"
+    met = ", ".join(f"{number} met a row {step}" for step, number in sorted(kills.at.items()))
+    well = f"{count} kills, {kills.went_on} calls that went on; {met}; the end is the same, by digest"
     print("\n".join(kills.problems) or well)
     return not kills.problems
