@@ -83,10 +83,11 @@ find /layer -exec touch --no-dereference --date=@1577836800 {} +
 SETTLE
 
 # The bytecode of what `import torch` loads: nobody may write beside its source, so without it every start of Python
-# compiles a thousand modules once more. Bound to the source's content and not to its time (PEP 552). A process of its
-# own compiles: what Python writes depends on what is loaded beside it (https://bugs.python.org/issue34093).
+# compiles a thousand modules once more. What the import itself has compiled, bound to the source's content and not to its
+# time (PEP 552). A process of its own writes it down anew: which objects are marked as shared depends on what else the
+# process holds (https://bugs.python.org/issue34093).
 COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
-import importlib.util, os, py_compile, subprocess, sys
+import importlib.util, marshal, os, subprocess, sys
 files = sys.argv[1:]
 if not files:
     for name in ("numpy", "torch"):
@@ -99,8 +100,13 @@ if not files:
     os.makedirs("/layer/bytecode/opt/venv")
     sys.exit(subprocess.call([sys.executable, "-B", "-I", __file__, *files]) if files else 0)
 for file in files:
-    target = "/layer/bytecode" + importlib.util.cache_from_source(file)
-    py_compile.compile(file, target, file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    made = importlib.util.cache_from_source(file)
+    target = "/layer/bytecode" + made
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(file, "rb") as source, open(made, "rb") as compiled, open(target, "wb") as out:
+        code = marshal.loads(compiled.read()[16:])
+        head = importlib.util.MAGIC_NUMBER + (3).to_bytes(4, "little") + importlib.util.source_hash(source.read())
+        out.write(head + marshal.dumps(code))
 BYTECODE
 
 # `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
@@ -337,7 +343,7 @@ RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
     --mount=from=triton,source=/layer,target=/mnt/triton \
     --mount=from=torch,source=/layer,target=/mnt/torch \
     /var/tmp/tools/lay /mnt/*/* \
- && /opt/venv/bin/python -B /var/tmp/tools/bytecode \
+ && /opt/venv/bin/python /var/tmp/tools/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

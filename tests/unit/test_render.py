@@ -349,7 +349,7 @@ def test_bytecode_is_bound_to_the_source_and_the_same_each_time(tmp_path: Path) 
         layer = tmp_path / name
         script = tmp_path / f"{name}.py"
         script.write_text("\n".join(body).replace("/layer/", f"{layer}/").replace('"/opt/', f'"{tmp_path}/opt/'))
-        done = subprocess.run([sys.executable, "-B", script], env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         return {str(path): path.read_bytes() for path in sorted(layer.rglob("*.pyc"))}, done.stdout
 
