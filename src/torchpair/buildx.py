@@ -18,9 +18,9 @@ from torchpair.engine import Engine
 from torchpair.progress import Progress
 
 TAIL = 24
-# Seconds before a build whose network failed is tried again. uv, pip and apt have tried a few times by then; what is
-# done is in BuildKit's cache and is not done again.
-WAITS = (5.0, 20.0)
+# Seconds before a build that failed for what passes is tried again. uv, pip and apt have tried a few times by then, and
+# what is done is in BuildKit's cache. Together longer than apt takes for the packages of a base.
+WAITS = (5.0, 20.0, 60.0)
 # What uv, pip, apt and BuildKit say of a network that fails and may be back. What they say otherwise is final.
 _PASSING = re.compile(
     r"Request failed after \d+ retries|error sending request|error decoding response body|operation timed out"
@@ -31,6 +31,9 @@ _PASSING = re.compile(
     r"|\b(429 Client|50[0234] Server) Error",
     re.IGNORECASE,
 )
+# The steps of an engine that was killed go on, and apt among them keeps its lock in the cache that the next build uses
+# too; the engine that was started after it knows nothing of them (26.1, seen 2026-11-28).
+_LOCKED = re.compile(r"E: Could not get lock /var/|E: Unable to lock directory /var/")
 # The errors of BuildKit's own that are about a download.
 _DOWNLOAD = re.compile("failed to (do request|copy|fetch|authorize)|unexpected status")
 # What no second try changes, whatever else is said beside it.
@@ -59,7 +62,8 @@ def call(
     running: Running | None = None,
     secrets: Mapping[str, str] | None = None,
 ) -> int:
-    """Call `buildx build` in a folder and follow it to its end; its exit code. Tried again where the network failed.
+    """Call `buildx build` in a folder and follow it to its end; its exit code. Tried again where it failed for what
+    passes: a network, a lock.
 
     running: has the process while it runs. secrets: text by id, "" for none: by the environment, since a file would
     outlive a kill -9, and arguments are for everyone to see.
@@ -75,7 +79,7 @@ def call(
             code = _once(argv, out, steps, folder, running, environment)
             if not code or wait is None or not steps.passing:
                 break
-            said = f"the network failed; trying again in {wait:.0f} s ({number} of {len(WAITS) + 1})"
+            said = f"{steps.passing}; trying again in {wait:.0f} s ({number} of {len(WAITS) + 1})"
             steps.progress.say(f"{steps.row}: {said}")
             out.write(f"!!! {said}\n")
             if running.ended.wait(wait):
@@ -143,14 +147,18 @@ class Steps:
             self.failure = "\n    ".join(word for word in words if word)
 
     @property
-    def passing(self) -> bool:
-        """Whether a step failed for what may be gone when it is tried again, by its last words or BuildKit's."""
+    def passing(self) -> str | None:
+        """Why a step failed, where that may be gone when it is tried again: by its last words, or BuildKit's."""
         if not self.failed:
-            return False
+            return None
         digest, error = self.failed
         own = "exit code" in error
         text = "\n".join(self.tails.get(digest, [])) if own else error
-        return bool((own or _DOWNLOAD.search(error)) and _PASSING.search(text) and not _LASTING.search(text))
+        if _LASTING.search(text):
+            return None
+        if own and _LOCKED.search(text):
+            return "apt's lock is held, by a step that outlived its engine or another build"
+        return "the network failed" if (own or _DOWNLOAD.search(error)) and _PASSING.search(text) else None
 
     def restart(self) -> None:
         """Follow another try of the same build."""

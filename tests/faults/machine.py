@@ -83,7 +83,9 @@ def _killed(first: docker.DockerClient, folder: Path, index: Index, data: Path) 
             process = start(folder, host, index)
             moment = random.uniform(40, 70) if number == 0 else random.uniform(3, 25)  # the first one makes a base too
             try:
-                process.communicate(timeout=moment)
+                out, _ = process.communicate(timeout=moment)
+                if process.returncode != 0:
+                    problems.append(f"before it was killed: exit code {process.returncode}: {out[-2000:]}")
                 break  # it was faster
             except subprocess.TimeoutExpired:
                 pass
