@@ -66,6 +66,7 @@ class Bench:
         unlocked = self.workspace.ensure_locks(self.specs, say)
         assert not unlocked, unlocked
         self.workspace.write_rendered()
+        self.workspace.uv()
         self.workspace.probe()
         for spec in self.specs:
             if base == "local":
@@ -218,6 +219,7 @@ def _late_edit(bench: Bench, folder: Path, say: Say) -> float:
     (spec,) = workspace.specs(workspace.rows[-1:], bench.base)
     workspace.ensure_locks([spec], say)
     workspace.write_rendered()
+    workspace.uv()
     workspace.probe()
     seconds = bench.ours([spec], workspace)
     bench.remove([spec])

@@ -50,7 +50,6 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
 FROM ${TOOLS} AS tools
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG DEBIAN_FRONTEND=noninteractive
-# Of pip only the wheel that Debian and Ubuntu have for ensurepip: it runs as it is, and an environment takes seconds.
 RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
     --mount=from=bundle,target=/mnt \
@@ -58,20 +57,9 @@ RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sha
  && rm -f /etc/apt/apt.conf.d/docker-clean \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
-      ca-certificates \
-      python3 \
-      python3-pip-whl
-ARG PYPI_INDEX=
-COPY <<'LOCK' /locks/tools.txt
-uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19  # uv-0.13.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
-LOCK
-
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=netrc,target=/run/secrets/netrc \
-    --mount=from=bundle,target=/mnt \
-    NETRC=/run/secrets/netrc PIP_CERT=/etc/ssl/certs/ca-certificates.crt PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
-    python3 -m pip install --no-cache-dir --target /opt/tools \
-      ${PYPI_INDEX:+--index-url "$PYPI_INDEX"} --no-deps --require-hashes -r /locks/tools.txt
+      python3
+# locks/tools.txt names it; torchpair puts it into the build context.
+COPY --chmod=755 uv /opt/tools/bin/uv
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
 COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
 #!/bin/bash
@@ -101,6 +89,8 @@ if not files:
     sys.exit(subprocess.call([sys.executable, "-B", "-I", __file__, *files]) if files else 0)
 for file in files:
     made = importlib.util.cache_from_source(file)
+    if not os.path.exists(made):
+        continue
     target = "/layer/bytecode" + made
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with open(file, "rb") as source, open(made, "rb") as compiled, open(target, "wb") as out:
@@ -139,6 +129,7 @@ done
 SHARE
 
 ENV PATH=/opt/tools/bin:$PATH
+ARG PYPI_INDEX=
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
 ENV NETRC=/run/secrets/netrc \
@@ -161,9 +152,7 @@ RUN --mount=type=cache,id=torchpair-apt-debian12-tools,target=/var/cache/apt,sha
  && rm -f /etc/apt/apt.conf.d/docker-clean \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
-      ca-certificates \
-      python3 \
-      python3-pip-whl
+      python3
 
 # ---- venv: Python 3.11 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv

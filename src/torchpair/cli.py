@@ -248,6 +248,7 @@ def plan(names: tuple[str, ...], file: Path, form: str, everything: bool, jobs: 
     if names or everything:
         raise click.UsageError("docker-bake.json has every row", click.get_current_context())
     workspace.write_rendered()
+    workspace.uv()
     path, digest = workspace.probe()
     click.echo(f"docker-bake.json is up to date; {path} packed (sha256 {digest[:12]}).")
 

@@ -109,6 +109,7 @@ def prove(
         outcomes += [_lost(spec, "not built", reason) for spec in specs if (reason := unlocked.get(spec.name))]
         specs = [spec for spec in specs if spec.name not in unlocked]
         workspace.write_rendered()
+        workspace.uv()
         probe, digest = workspace.probe()
         materials.base_images(workspace, engine, specs, shown.say)
         logs = workspace.reports / "logs"
@@ -192,6 +193,7 @@ def build_again(workspace: Workspace, engine: Engine, spec: Spec, console: Conso
     Raises EngineError with what went wrong.
     """
     workspace.write_rendered()
+    workspace.uv()
     workspace.probe()
     twin = replace(spec, tag=f"{spec.tag}-again")
     os.environ["DOCKER_HOST"] = engine.host

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -87,6 +88,31 @@ def settle(
                 remedy=f"look whether the index named above can be reached from here, then: torchpair lock {name}",
             ) from error
         return list(tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8")).get("packages", []))
+
+
+def install(lock: Path, folder: Path, mirror: Mirror = mirrors.NONE, wheels: Path | None = None) -> None:
+    """Unpack what a lock names into a folder of this machine, whole or not at all.
+
+    wheels: where the files lie; without it an index is asked. Raises LockError.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent.resolve()))
+    argv = [
+        find_uv_bin(), "--directory", str(made), "pip", "install", "--quiet", "--python", sys.executable,
+        "--target", str(made), "--python-platform", _PLATFORM.format(arch="x86_64"), "--no-deps", "--require-hashes",
+        "--only-binary", ":all:", "-r", str(lock.resolve()),
+        *(["--no-index", "--find-links", str(wheels.resolve())] if wheels else []),
+    ]  # fmt: skip
+    try:
+        run(argv, env={**os.environ, **({"UV_DEFAULT_INDEX": mirror.pypi} if mirror.pypi else {})}, timeout=600)
+        made.rename(folder)
+    except CommandError as error:
+        raise LockError(
+            "what this lock names cannot be fetched", where=str(lock), why=error.why,
+            remedy="look whether the index named above can be reached from here",
+        ) from error  # fmt: skip
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _locked(

@@ -168,6 +168,7 @@ def to_compile(
     for reason in lock(workspace, [spec], say).values():
         raise LockError(reason)
     workspace.write_rendered()
+    workspace.uv()
     workspace.probe()
     base_images(workspace, found, [spec], say)
     return found, spec, made

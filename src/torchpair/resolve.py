@@ -48,7 +48,7 @@ _SHARED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 # The distribution that wheels are unpacked on, whatever a row's own is: what needs no Python is then made once for all.
 TOOLS = {"nvidia": "ubuntu24.04", "local": "debian13"}
-TOOLS_APT = ("ca-certificates", "python3", "python3-pip-whl")  # what is installed there
+TOOLS_APT = ("python3",)  # what is installed there: uv asks a Python what fits it
 
 
 def layer_of(package: str) -> str:

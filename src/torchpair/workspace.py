@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -248,3 +249,18 @@ class Workspace:
         target.parent.mkdir(parents=True, exist_ok=True)
         pack(target.with_name("compiler.pyz"), Path(compiler.__file__).parent, "torchpair_compiler")
         return target, pack(target)
+
+    def uv(self) -> None:
+        """Put the uv of locks/tools.txt into the build context; it is fetched once. Raises LockError.
+
+        From here and not in a stage of the build: there pip had to be installed first, at each build from nothing.
+        """
+        (wheel,) = lockfile.read_tools(self._tools).wheels
+        kept = self.folder / "build" / "tools" / wheel.sha256[:16]
+        if not (kept / "bin/uv").is_file():
+            wheels = self.bundle.downloads / "wheels" if self.bundle is not None else None
+            locking.install(self._tools / "tools.txt", kept, self.mirror, wheels)
+        target = self.folder / plan.CONTEXT / "uv"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.is_file() or target.read_bytes() != (kept / "bin/uv").read_bytes():
+            shutil.copyfile(kept / "bin/uv", target)

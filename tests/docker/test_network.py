@@ -33,15 +33,17 @@ def index(tmp_path: Path) -> Iterator[Index]:
     index.close()
 
 
-def tools(engine: Engine, index: Index, log: Path) -> tuple[int, buildx.Steps, Heard]:
-    """Build the stage that pip fetches uv in. The index's address is new, so no cache has it."""
+def audio(engine: Engine, index: Index, log: Path) -> tuple[int, buildx.Steps, Heard]:
+    """Build the stage that uv fetches torchaudio in. The index's address is new, so no cache has it."""
     workspace = Workspace(ROOT / "matrix.yaml")
     workspace.write_rendered()
+    workspace.uv()
     workspace.probe()
     (spec,) = workspace.specs(workspace.choose([FOURTEEN]), "local")
-    bases.ensure_local(engine, spec.tools_distro, print)
+    for distro in {spec.tools_distro, spec.distro}:
+        bases.ensure_local(engine, distro, print)
     arguments, context = plan.build(spec)
-    argv = [*engine.buildx, "build", "--progress", "rawjson", *arguments, "--target", "tools"]
+    argv = [*engine.buildx, "build", "--progress", "rawjson", *arguments, "--target", "audio"]
     argv += ["--output", "type=cacheonly", "--network", "host", "--build-arg", f"PYPI_INDEX={index.url}/simple"]
     argv += ["--secret", f"id=ca,src={bundle}"] if (bundle := ca_bundle()) else []
     heard = Heard()
@@ -60,7 +62,7 @@ def test_a_file_that_is_cut_short_once_is_fetched_again(
 ) -> None:
     monkeypatch.setattr(buildx, "WAITS", (1.0, 1.0))
     script(index, monkeypatch, None, "truncate")  # the page, then the wheel
-    code, steps, heard = tools(engine, index, tmp_path / "log")
+    code, steps, heard = audio(engine, index, tmp_path / "log")
     assert (code, steps.failure) == (0, None), (tmp_path / "log").read_text()
     assert heard.lines == [f"{FOURTEEN}: the network failed; trying again in 1 s (2 of 3)"]
 
@@ -69,6 +71,6 @@ def test_a_file_that_was_swapped_is_not(
     engine: Engine, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script(index, monkeypatch, None, "swap")
-    code, steps, heard = tools(engine, index, tmp_path / "log")
+    code, steps, heard = audio(engine, index, tmp_path / "log")
     assert code and "DO NOT MATCH THE HASHES" in str(steps.failure) and "uv==0" in str(steps.failure)
     assert not heard.lines

@@ -130,7 +130,12 @@ def test_same_in_bytes() -> None:
 
 def contents(**changes: Any) -> Contents:
     files: dict[str, Any] = {
-        "wheels": {"nvidia-cublas-cu12": 900_000_000, "nvidia-cusparse-cu12": 1_000_000_000, "torch": 999_000_000, "x": 1},
+        "wheels": {
+            "nvidia-cublas-cu12": 900_000_000,
+            "nvidia-cusparse-cu12": 1_000_000_000,
+            "torch": 999_000_000,
+            "x": 1,
+        },
         "debs": {"ffmpeg": 2_000_000, "libllvm15": 117_300_000},
         "nobody": {"/usr/share/mime": 2_700_000, "/etc/x/y": 5},
         "twice": {"libcupti.so.12": (("/a/libcupti.so.12", "triton", 7), ("/b/libcupti.so.12", "", 7))},
