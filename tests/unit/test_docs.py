@@ -44,6 +44,7 @@ NOT_RUN = (
     (r"torchpair clean", ENGINE),
     (r"torchpair lock(?!.*--check)", NETWORK),
     (r"torchpair facts ", NETWORK),
+    (r"torchpair plan$", NETWORK),
     (r"torchpair models gpt-sovits (fetch|verify)", "1.8 GB of model files"),
     (r"torchpair publish ", REGISTRY),
     (r"torchpair catalog ", REGISTRY),

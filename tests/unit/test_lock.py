@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -372,6 +373,58 @@ def test_the_tools_are_locked_by_themselves(uv: UV) -> None:
     lock = locking.resolve_tools()
     assert (lock.asked, lock.versions) == (locks.TOOLS_ASKED, {"uv": "0.13.9"})
     assert asked[0]["project"]["dependencies"] == ["uv"]
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Puts a file in place of what uv would install; the calls."""
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: Any) -> str:
+        calls.append(argv)
+        path = Path(argv[argv.index("--target") + 1], "bin/uv")
+        path.parent.mkdir()
+        path.write_bytes(b"uv itself")
+        return ""
+
+    monkeypatch.setattr(locking, "run", run)
+    return calls
+
+
+def test_uv_is_put_into_the_context_and_fetched_once(
+    tmp_path: Path, fetched: list[list[str]], monkeypatch: pytest.MonkeyPatch, shipped: Workspace
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a folder that is named by a relative path, as on the command line
+    workspace = Workspace(Path("matrix.yaml"))
+    for _ in range(2):
+        workspace.uv()
+    (argv,) = fetched
+    assert {"--no-deps", "--require-hashes"} <= set(argv) and "--no-index" not in argv
+    made = tmp_path / "build/context/uv"
+    assert made.read_bytes() == b"uv itself"
+    made.write_bytes(b"another")
+    workspace.uv()
+    assert made.read_bytes() == b"uv itself" and len(fetched) == 1
+    (kept,) = (tmp_path / "build/tools").iterdir()
+    assert locks.read_tools(shipped.locks).wheels[0].sha256.startswith(kept.name)
+
+
+def test_uv_comes_out_of_a_bundle(tmp_path: Path, fetched: list[list[str]]) -> None:
+    bundle = SimpleNamespace(downloads=tmp_path / "downloads")
+    Workspace(tmp_path / "matrix.yaml", bundle=bundle).uv()  # type: ignore[arg-type]
+    (argv,) = fetched
+    assert argv[argv.index("--find-links") + 1] == str(tmp_path / "downloads/wheels") and "--no-index" in argv
+
+
+def test_uv_that_cannot_be_fetched_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: list[str], **_: Any) -> str:
+        raise CommandError("uv ended with 2", why="error: no such index")
+
+    monkeypatch.setattr(locking, "run", run)
+    with pytest.raises(LockError) as caught:
+        Workspace(tmp_path / "matrix.yaml").uv()
+    assert "tools.txt" in str(caught.value.where) and "no such index" in str(caught.value.why)
+    assert list((tmp_path / "build/tools").iterdir()) == []
 
 
 def test_uv_failing_is_one_error_with_its_words_and_a_remedy(eight: Spec, uv: UV) -> None:
