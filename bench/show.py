@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-BAR, ROW, LEFT = 420, 26, 150
+BAR, ROW, LEFT = 420, 26, 190
 
 
 def table(measures: Sequence[dict[str, Any]]) -> str:

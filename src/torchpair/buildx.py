@@ -25,6 +25,7 @@ WAITS = (5.0, 20.0, 60.0)
 _PASSING = re.compile(
     r"Request failed after \d+ retries|error sending request|error decoding response body|operation timed out"
     r"|connection closed|end of file before message|connection reset|Connection broken|ConnectionResetError"
+    r"|json\.decoder\.JSONDecodeError"  # what pip makes of an index's page that was cut short
     r"|RemoteDisconnected|IncompleteRead|incomplete-download|Read timed out|ReadTimeout|Max retries exceeded"
     r"|Temporary failure|Connection timed out|Connection failed|Could not connect|TLS handshake timeout|i/o timeout"
     r"|(server error|HTTP error|Failed to fetch \S+|unexpected status[^\n]*:) +\(?(429|50[0234])\b"

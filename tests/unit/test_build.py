@@ -482,6 +482,7 @@ def test_what_lasts_is_not_tried_again(
     [
         (UV, EXIT, True),
         ("pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.\n", EXIT, True),
+        ("json.decoder.JSONDecodeError: Unterminated string starting at: line 1 column 1070666\n", EXIT, True),
         ("ERROR: HTTP error 503 while getting https://index.example/uv.whl\n", EXIT, True),
         ("ERROR: HTTP error 404 while getting https://index.example/uv.whl\n", EXIT, False),
         ("E: Failed to fetch http://deb.example/x.deb  503  Service Unavailable [IP: 10.0.0.1 80]\n", EXIT, True),
