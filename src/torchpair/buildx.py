@@ -121,7 +121,7 @@ class Steps:
     progress: Progress
     names: dict[str, str] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
-    tails: dict[str, list[str]] = field(default_factory=dict)
+    tails: dict[str, str] = field(default_factory=dict)  # a step's last words, by its digest
     stages: dict[str, float] = field(default_factory=dict)
     failed: tuple[str, str] | None = None  # digest and error of the first step that failed
     failure: str | None = None
@@ -143,7 +143,7 @@ class Steps:
         if self.failed:
             # Only now: a step's last words may come together with its error.
             digest, error = self.failed
-            self.failure = _cause(self.names[digest], error, self.tails.get(digest, []))
+            self.failure = _cause(self.names[digest], error, self._tail(digest))
         elif words:
             self.failure = "\n    ".join(word for word in words if word)
 
@@ -154,7 +154,7 @@ class Steps:
             return None
         digest, error = self.failed
         own = "exit code" in error
-        text = "\n".join(self.tails.get(digest, [])) if own else error
+        text = "\n".join(self._tail(digest)) if own else error
         if _LASTING.search(text):
             return None
         if own and _LOCKED.search(text):
@@ -198,9 +198,12 @@ class Steps:
                 self.progress.compiling(self.row, rest)
             elif kind in ("[compiled", "[configured"):
                 self.progress.say(f"{self.row}: {rest}")
-        tail = self.tails.setdefault(str(entry.get("vertex")), [])
-        tail += [line for line in text.splitlines() if line.strip()]
-        del tail[:-TAIL]
+        # Put together before it is cut into lines: apt writes an error piece by piece, and each may come by itself.
+        vertex = str(entry.get("vertex"))
+        self.tails[vertex] = "".join((self.tails.get(vertex, "") + text).splitlines(keepends=True)[-2 * TAIL :])
+
+    def _tail(self, vertex: str) -> list[str]:
+        return [line for line in self.tails.get(vertex, "").splitlines() if line.strip()][-TAIL:]
 
 
 def _documents(stream: IO[str]) -> Iterator[dict[str, Any] | str]:

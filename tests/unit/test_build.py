@@ -502,10 +502,13 @@ def test_what_passes(words: str, error: str, passing: bool) -> None:
     assert bool(steps.passing) is passing
 
 
-def test_a_lock_of_apt_that_outlived_its_engine_passes() -> None:
+@pytest.mark.parametrize("size", [1, 7, 200])
+def test_a_lock_of_apt_that_outlived_its_engine_passes(size: int) -> None:
     words = "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 0\n"
     words += "E: Unable to lock directory /var/cache/apt/archives/\n"
-    steps, *_ = follow(said(vertex(TORCH), logs=(log(TORCH, words),)), said(vertex(TORCH, 1, error=EXIT)))
+    pieces = tuple(log(TORCH, words[i : i + size]) for i in range(0, len(words), size))
+    steps, *_ = follow(said(vertex(TORCH), logs=pieces), said(vertex(TORCH, 1, error=EXIT)))
+    assert steps.failure and steps.failure.splitlines()[1:] == [f"    {line}" for line in words.splitlines()]
     assert "apt's lock is held" in str(steps.passing)
     assert sum(buildx.WAITS) > 60, "apt takes up to a minute for the packages of a base"
 
