@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import signal
@@ -237,6 +238,16 @@ def test_a_report_of_another_image(rows: Rows, server: Server) -> None:
     assert server.tags("torchpair") == []
 
 
+def below(folder: Path) -> dict[Path, int]:
+    """The files below a folder that a registry is writing in, and their bytes; what goes away meanwhile is left out."""
+    found = {}
+    for name, _, files in os.walk(folder):  # os.walk passes over a folder that is gone, Path.rglob raises (Python 3.11)
+        for file in files:
+            with suppress(FileNotFoundError):
+                found[Path(name, file)] = Path(name, file).stat().st_size
+    return found
+
+
 def begun(rows: Rows, server: Server) -> subprocess.Popen[str]:
     """A publish in a process of its own, in the middle of its push: one layer is there, another on its way."""
     argv = [sys.executable, "-m", "torchpair.cli", "publish", "-r", server.host, "--base", "local"]
@@ -250,8 +261,9 @@ def begun(rows: Rows, server: Server) -> subprocess.Popen[str]:
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        on_its_way = [path for path in server.data.rglob("_uploads/*/data") if path.stat().st_size > 4 * MB]
-        if on_its_way and list(server.data.rglob("_layers/sha256/*/link")):
+        stored = below(server.data)
+        on_its_way = [path for path, size in stored.items() if path.match("_uploads/*/data") and size > 4 * MB]
+        if on_its_way and any(path.match("_layers/sha256/*/link") for path in stored):
             time.sleep(1)  # until the engine has heard that the one layer is there
             return process
         time.sleep(0.01)
