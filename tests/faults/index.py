@@ -81,7 +81,8 @@ class Index:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def fault(self) -> str | None:
+    def fault(self, path: str) -> str | None:
+        """What goes wrong with an answer: nothing, or one of the faults; by chance, whatever is asked."""
         with self.lock:
             found = self.dice.choice(self.faults) if self.dice.random() < self.rate else None
             self.done[found or "well"] += 1
@@ -97,11 +98,11 @@ class Index:
                 request.end_headers()
                 return
             if match := re.fullmatch(r"/simple/([a-z0-9-]+)/", request.path):
-                self.send(request, self.page(match[1]), JSON, self.fault())
+                self.send(request, self.page(match[1]), JSON, self.fault(request.path))
             elif match := re.fullmatch(r"/files/([0-9a-zA-Z._+-]+)", request.path):
                 # Mapped and not read: many ask at once for half a GB each.
                 with self.file(match[1]).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
-                    self.send(request, body, "application/octet-stream", self.fault())
+                    self.send(request, body, "application/octet-stream", self.fault(request.path))
             else:
                 request.send_error(404)
         except OSError:  # whoever asked has gone
