@@ -1,7 +1,8 @@
 """`make bench`: speed and size as ratios against what one would do otherwise, measured side by side in one run.
 
 Writes bench/results.json ({"measures": [{"id", "ours", "other", "ratio", "unit", "runs", ...}]}), results.md and
-results.svg. `python bench/run.py images` (or pulls, source, quick, shards) runs a part and keeps the others' figures.
+results.svg. `python bench/run.py images` (or cold, pulls, source, quick, shards) runs a part and keeps the figures of the
+others.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ RESULTS = ROOT / "bench" / "results.json"
 TORCHPAIR = [sys.executable, "-m", "torchpair.cli"]
 ROW = "torch2.8.0-cu128-py311"
 RUNS = 5
-PARTS = {"images", "pulls", "source", "quick", "shards"}
+PARTS = {"cold", "images", "pulls", "source", "quick", "shards"}
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -148,7 +149,7 @@ def running(image: str) -> Iterator[str]:
 def main() -> None:
     wanted = set(sys.argv[1:]) or PARTS
     if wanted - PARTS:
-        sys.exit("usage: python bench/run.py [images] [pulls] [source] [quick] [shards]")
+        sys.exit("usage: python bench/run.py [cold] [images] [pulls] [source] [quick] [shards]")
     measures: list[dict[str, Any]] = []
     if "shards" in wanted:
         measures += shards.run()
@@ -156,6 +157,8 @@ def main() -> None:
         engine, base = images.engine_and_base(print)
     if "quick" in wanted:
         measures += quick()
+    if "cold" in wanted:
+        measures += images.cold(engine, base, print)
     if "images" in wanted:
         measures += images.run(engine, base, print)
     if "pulls" in wanted:
