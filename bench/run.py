@@ -1,8 +1,8 @@
 """`make bench`: speed and size as ratios against what one would do otherwise, measured side by side in one run.
 
 Writes bench/results.json ({"measures": [{"id", "ours", "other", "ratio", "unit", "runs", ...}]}), results.md and
-results.svg. `python bench/run.py images` (or cold, pulls, source, quick, shards) runs a part and keeps the figures of the
-others.
+results.svg. `python bench/run.py images` (or cold, pulls, source, quick, shards) runs a part and keeps the figures of
+the others.
 """
 
 from __future__ import annotations
