@@ -246,7 +246,7 @@ def test_a_command_that_is_not_run_is_one_that_there_is(
 
 def test_no_command_is_left_unlooked_at() -> None:
     assert len(RUN) + len(LOOKED_AT) == len(ALL) > 80
-    assert len(RUN) >= 20
+    assert len(RUN) > 20
     hidden = [
         f"{block.page.name}:{number}: {line}"
         for block in BLOCKS
