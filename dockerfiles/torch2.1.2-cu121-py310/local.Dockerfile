@@ -19,9 +19,9 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && { [ -n "${APT_CONFIG:-}" ] || { ahead=/var/cache/apt/archives/partial && mkdir -p "$ahead" \
-      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 python3 tini \
-         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
-         | xargs -r -n 32 -P 4 env -C "$ahead" apt-get download -qq -o APT::Sandbox::User=root \
+      && apt-get install --no-install-recommends --print-uris -qq -o Acquire::ForceHash=SHA256 ca-certificates ffmpeg libgomp1 python3 tini \
+         | sed -E "s/^'(\S+)' (\S+) [0-9]+ (\S+)$/\1 \2 \3/" \
+         | xargs -r -n 60 -P 8 env -C "$ahead" /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file \
       && mv "$ahead"/*.deb /var/cache/apt/archives/; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -46,22 +46,14 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
 
-# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
-FROM ${TOOLS} AS tools
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && rm -f /etc/apt/apt.conf.d/docker-clean \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      python3
+# ---- helpers: uv and scripts, bound into the stages that use them -----------------------------------------------------
+# Bound, not copied, and so are the lines of the locks: BuildKit reads every file below a RUN to know its content, and
+# stages that begin alike are read once.
+FROM scratch AS helpers
 # locks/tools.txt names it; torchpair puts it into the build context.
-COPY --chmod=755 uv /opt/tools/bin/uv
+COPY --chmod=755 uv /uv
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
-COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+COPY --chmod=755 <<'SETTLE' /settle
 #!/bin/bash
 set -euo pipefail
 find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -74,7 +66,7 @@ SETTLE
 # compiles a thousand modules once more. What the import itself has compiled, bound to the source's content and not to its
 # time (PEP 552). A process of its own writes it down anew: which objects are marked as shared depends on what else the
 # process holds (https://bugs.python.org/issue34093).
-COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
+COPY --chmod=755 <<'BYTECODE' /bytecode
 import importlib.util, marshal, os, subprocess, sys
 files = sys.argv[1:]
 if not files:
@@ -100,7 +92,7 @@ for file in files:
 BYTECODE
 
 # `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
-COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+COPY --chmod=755 <<'LAY' /lay
 #!/bin/bash
 set -euo pipefail
 for layer in "$@"; do
@@ -112,7 +104,7 @@ LAY
 
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
-COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
+COPY --chmod=755 <<'SHARE' /share
 #!/bin/bash
 set -euo pipefail
 cd /layer/*/opt/venv/lib/python*/site-packages
@@ -128,11 +120,23 @@ for path in "${@:2}"; do
 done
 SHARE
 
-ENV PATH=/opt/tools/bin:$PATH
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-minimal
 ARG PYPI_INDEX=
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -156,8 +160,8 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04-tools,target=/var/cache/apt,
 
 # ---- venv: Python 3.10 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
-COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -165,7 +169,8 @@ ENV NETRC=/run/secrets/netrc \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
-RUN uv venv --no-cache --python /usr/bin/python3.10 /opt/venv \
+RUN --mount=from=helpers,target=/opt/helpers \
+    uv venv --no-cache --python /usr/bin/python3.10 /opt/venv \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
@@ -175,8 +180,8 @@ ARG PYPI_INDEX=
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
-FROM tools AS cuda
-COPY <<'LOCK' /locks/cuda.txt
+FROM scratch AS cuda-lock
+COPY <<'LOCK' /cuda.txt
 nvidia-cublas-cu12==12.1.3.1 --hash=sha256:ee53ccca76a6fc08fb9701aa95b6ceb242cdaab118c3bb152af4e579af792728  # nvidia_cublas_cu12-12.1.3.1-py3-none-manylinux1_x86_64.whl
 nvidia-cuda-cupti-cu12==12.1.105 --hash=sha256:e54fde3983165c624cb79254ae9818a456eb6e87a7fd4d56a2352c24ee542d7e  # nvidia_cuda_cupti_cu12-12.1.105-py3-none-manylinux1_x86_64.whl
 nvidia-cuda-nvrtc-cu12==12.1.105 --hash=sha256:339b385f50c309763ca65456ec75e17bbefcbbf2893f462cb8b90584cd27a1c2  # nvidia_cuda_nvrtc_cu12-12.1.105-py3-none-manylinux1_x86_64.whl
@@ -189,12 +194,15 @@ nvidia-nvjitlink-cu12==12.9.86 --hash=sha256:e3f1171dbdc83c5932a45f0f4c99180a70d
 nvidia-nvtx-cu12==12.1.105 --hash=sha256:dc21cf308ca5691e7c04d962e213f8a4aa9bbfa23d95412f452254c2caeb09e5  # nvidia_nvtx_cu12-12.1.105-py3-none-manylinux1_x86_64.whl
 LOCK
 
-COPY <<'LOCK' /locks/cudnn.txt
+COPY <<'LOCK' /cudnn.txt
 nvidia-cudnn-cu12==8.9.2.26 --hash=sha256:5ccb288774fdfb07a7e7025ffec286971c06d8d7b4fb162525334616d7629ff9  # nvidia_cudnn_cu12-8.9.2.26-py3-none-manylinux1_x86_64.whl
 nvidia-nccl-cu12==2.18.1 --hash=sha256:1a6c4acefcbebfa6de320f412bf7866de856e786e0462326ba1bac40de0b5e71  # nvidia_nccl_cu12-2.18.1-py3-none-manylinux1_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM tools AS cuda
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     mkdir /metadata \
@@ -208,7 +216,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda,source=/metadata,target=/mnt/metadata \
     --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.10/site-packages \
@@ -222,8 +231,8 @@ RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
-FROM venv AS python
-COPY <<'LOCK' /locks/python.txt
+FROM scratch AS python-lock
+COPY <<'LOCK' /python.txt
 filelock==4.1.0 --hash=sha256:2ce9818e3e2d8f284c1a964414447ef148d42a5fd5e2a477a7118e574b293ec1  # filelock-4.1.0-py3-none-any.whl
 fsspec==2026.9.0 --hash=sha256:8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f  # fsspec-2026.9.0-py3-none-any.whl
 jinja2==3.1.6 --hash=sha256:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67  # jinja2-3.1.6-py3-none-any.whl
@@ -236,7 +245,10 @@ sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS python
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=python-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -245,12 +257,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
-FROM venv AS triton
-COPY <<'LOCK' /locks/triton.txt
+FROM scratch AS triton-lock
+COPY <<'LOCK' /triton.txt
 triton==2.1.0 --hash=sha256:66439923a30d5d48399b08a9eae10370f6c261a5ec864a64983bae63152d39d7  # triton-2.1.0-0-cp310-cp310-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS triton
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=triton-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -260,12 +275,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- torch: torch itself ------------------------------------------------------------------------------------------
-FROM venv AS torch
-COPY <<'LOCK' /locks/torch.txt
+FROM scratch AS torch-lock
+COPY <<'LOCK' /torch.txt
 torch==2.1.2 --hash=sha256:3a871edd6c02dae77ad810335c0833391c1a4ce49af21ea8cf0f6a5d2096eea8  # torch-2.1.2-cp310-cp310-manylinux1_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS torch
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=torch-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -276,15 +294,18 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
-FROM venv AS audio
-COPY <<'LOCK' /locks/audio.txt
+FROM scratch AS audio-lock
+COPY <<'LOCK' /audio.txt
 cffi==2.1.1 --hash=sha256:194cffa889098ced9976c3fc6340305e43f6303657d298da55366907c05c22d6  # cffi-2.1.1-cp310-cp310-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 pycparser==3.11 --hash=sha256:51d5a8ba2be0bbe440b99d2112604c95bbbc3c2748a64260186c541e1729cd80  # pycparser-3.11-py3-none-any.whl
 soundfile==0.14.0 --hash=sha256:1e38bac1853412871318e82a1ba69a8be677619b56025bbfcccdb41b6cafe82d  # soundfile-0.14.0-py2.py3-none-manylinux_2_28_x86_64.whl
 torchaudio==2.1.2 --hash=sha256:23c1b34e98664a0ac239efd4e1a0af407b3dd0a86a5869114bae582c3e5437d7  # torchaudio-2.1.2-cp310-cp310-manylinux1_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS audio
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=audio-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -293,13 +314,18 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- probe: the health check, and what it is to find --------------------------------------------------------------
-FROM tools AS probe
-COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
-COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+FROM scratch AS probe-files
+COPY --chmod=644 probe.pyz /
+COPY <<'SPEC' /expect.json
 {"lock": {"cffi": "2.1.1", "filelock": "4.1.0", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.4.2", "numpy": "1.26.4", "nvidia-cublas-cu12": "12.1.3.1", "nvidia-cuda-cupti-cu12": "12.1.105", "nvidia-cuda-nvrtc-cu12": "12.1.105", "nvidia-cuda-runtime-cu12": "12.1.105", "nvidia-cudnn-cu12": "8.9.2.26", "nvidia-cufft-cu12": "11.0.2.54", "nvidia-curand-cu12": "10.3.2.106", "nvidia-cusolver-cu12": "11.4.5.107", "nvidia-cusparse-cu12": "12.1.0.106", "nvidia-nccl-cu12": "2.18.1", "nvidia-nvjitlink-cu12": "12.9.86", "nvidia-nvtx-cu12": "12.1.105", "pip": "26.3", "pycparser": "3.11", "soundfile": "0.14.0", "sympy": "1.14.0", "torch": "2.1.2", "torchaudio": "2.1.2", "triton": "2.1.0", "typing-extensions": "4.16.0"}, "sm": ["5.0", "6.0", "7.0", "7.5", "8.0", "8.6", "9.0"], "versions": {"cuda": "12.1", "python": "3.10", "torch": "2.1.2", "torchaudio": "2.1.2", "torchcodec": null}}
 SPEC
 
-RUN settle
+FROM tools AS probe
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=probe-files,target=/mnt \
+    mkdir -p /layer/probe/opt/torchpair \
+ && cp -p /mnt/* /layer/probe/opt/torchpair/ \
+ && settle
 
 # ---- kept: all that torchaudio is put upon --------------------------------------------------------------------------
 FROM base AS kept
@@ -324,15 +350,15 @@ COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
 FROM base AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+RUN --mount=from=helpers,target=/var/tmp/helpers \
     --mount=from=cuda,source=/layer,target=/mnt/cuda \
     --mount=from=metadata,source=/layer,target=/mnt/metadata \
     --mount=from=venv,source=/layer,target=/mnt/venv \
     --mount=from=python,source=/layer,target=/mnt/python \
     --mount=from=triton,source=/layer,target=/mnt/triton \
     --mount=from=torch,source=/layer,target=/mnt/torch \
-    /var/tmp/tools/lay /mnt/*/* \
- && /opt/venv/bin/python /var/tmp/tools/bytecode \
+    /var/tmp/helpers/lay /mnt/*/* \
+ && /opt/venv/bin/python /var/tmp/helpers/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && { [ -n "${APT_CONFIG:-}" ] || { ahead=/var/cache/apt/archives/partial && mkdir -p "$ahead" \
-      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 python3 tini \
-         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
-         | xargs -r -n 32 -P 4 env -C "$ahead" apt-get download -qq -o APT::Sandbox::User=root \
+      && apt-get install --no-install-recommends --print-uris -qq -o Acquire::ForceHash=SHA256 ca-certificates ffmpeg libgomp1 python3 tini \
+         | sed -E "s/^'(\S+)' (\S+) [0-9]+ (\S+)$/\1 \2 \3/" \
+         | xargs -r -n 60 -P 8 env -C "$ahead" /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file \
       && mv "$ahead"/*.deb /var/cache/apt/archives/; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -46,22 +46,14 @@ RUN --mount=type=cache,id=torchpair-apt-debian12,target=/var/cache/apt,sharing=l
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
 
-# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
-FROM ${TOOLS} AS tools
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && rm -f /etc/apt/apt.conf.d/docker-clean \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      python3
+# ---- helpers: uv and scripts, bound into the stages that use them -----------------------------------------------------
+# Bound, not copied, and so are the lines of the locks: BuildKit reads every file below a RUN to know its content, and
+# stages that begin alike are read once.
+FROM scratch AS helpers
 # locks/tools.txt names it; torchpair puts it into the build context.
-COPY --chmod=755 uv /opt/tools/bin/uv
+COPY --chmod=755 uv /uv
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
-COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+COPY --chmod=755 <<'SETTLE' /settle
 #!/bin/bash
 set -euo pipefail
 find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -74,7 +66,7 @@ SETTLE
 # compiles a thousand modules once more. What the import itself has compiled, bound to the source's content and not to its
 # time (PEP 552). A process of its own writes it down anew: which objects are marked as shared depends on what else the
 # process holds (https://bugs.python.org/issue34093).
-COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
+COPY --chmod=755 <<'BYTECODE' /bytecode
 import importlib.util, marshal, os, subprocess, sys
 files = sys.argv[1:]
 if not files:
@@ -100,7 +92,7 @@ for file in files:
 BYTECODE
 
 # `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
-COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+COPY --chmod=755 <<'LAY' /lay
 #!/bin/bash
 set -euo pipefail
 for layer in "$@"; do
@@ -112,7 +104,7 @@ LAY
 
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
-COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
+COPY --chmod=755 <<'SHARE' /share
 #!/bin/bash
 set -euo pipefail
 cd /layer/*/opt/venv/lib/python*/site-packages
@@ -128,11 +120,23 @@ for path in "${@:2}"; do
 done
 SHARE
 
-ENV PATH=/opt/tools/bin:$PATH
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-minimal
 ARG PYPI_INDEX=
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -156,8 +160,8 @@ RUN --mount=type=cache,id=torchpair-apt-debian12-tools,target=/var/cache/apt,sha
 
 # ---- venv: Python 3.11 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
-COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -165,7 +169,8 @@ ENV NETRC=/run/secrets/netrc \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
-RUN uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
+RUN --mount=from=helpers,target=/opt/helpers \
+    uv venv --no-cache --python /usr/bin/python3.11 /opt/venv \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
@@ -175,8 +180,8 @@ ARG PYPI_INDEX=
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
-FROM tools AS cuda
-COPY <<'LOCK' /locks/cuda.txt
+FROM scratch AS cuda-lock
+COPY <<'LOCK' /cuda.txt
 cuda-toolkit==13.0.3.0 --hash=sha256:d693caaa261214ddd7dbb60d68e71cbed884e68c2be7509778f3051da0b91c3f  # cuda_toolkit-13.0.3.0-py2.py3-none-any.whl
 nvidia-cublas==13.1.1.3 --hash=sha256:37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436  # nvidia_cublas-13.1.1.3-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cuda-cupti==13.0.85 --hash=sha256:4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8  # nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl
@@ -191,14 +196,17 @@ nvidia-nvjitlink==13.5.37 --hash=sha256:280d7cb9649704145f074b8dbde500de04ce02d0
 nvidia-nvtx==13.0.85 --hash=sha256:4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4  # nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
 LOCK
 
-COPY <<'LOCK' /locks/cudnn.txt
+COPY <<'LOCK' /cudnn.txt
 nvidia-cudnn-cu13==9.24.0.43 --hash=sha256:71f181cd810e90f9b6023b01186fe82d13d65f0ec098581ee201d39fad769e4b  # nvidia_cudnn_cu13-9.24.0.43-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusparselt-cu13==0.8.1 --hash=sha256:786ce87568c303fadb5afcc7102d454cd3040d75f6f8626f5db460d1871f4dd0  # nvidia_cusparselt_cu13-0.8.1-py3-none-manylinux2014_x86_64.whl
 nvidia-nccl-cu13==2.30.7 --hash=sha256:cefa7fdb9710efd0f39c5f1be1d61ff6fc9a996c451265bd7fbdcf9455ed4b50  # nvidia_nccl_cu13-2.30.7-py3-none-manylinux_2_18_x86_64.whl
 nvidia-nvshmem-cu13==3.4.5 --hash=sha256:290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80  # nvidia_nvshmem_cu13-3.4.5-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM tools AS cuda
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     mkdir /metadata \
@@ -212,7 +220,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda,source=/metadata,target=/mnt/metadata \
     --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.11/site-packages \
@@ -226,8 +235,8 @@ RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
-FROM venv AS python
-COPY <<'LOCK' /locks/python.txt
+FROM scratch AS python-lock
+COPY <<'LOCK' /python.txt
 cuda-bindings==13.5.0 --hash=sha256:08b7e8d674c3266facb00453a7e34ea7d3ea965c2f594bb728f269f45f39fbe2  # cuda_bindings-13.5.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl
 cuda-pathfinder==1.9.0 --hash=sha256:622df7440f7702f36b7a02a1699aa0b084fe04034d9939188fee9b16d0c36366  # cuda_pathfinder-1.9.0-py3-none-any.whl
 filelock==4.2.11 --hash=sha256:020e229e4bb9d410fc799c07ddf45fa217cba970278f40b30751d94f309b69e2  # filelock-4.2.11-py3-none-any.whl
@@ -243,7 +252,10 @@ sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS python
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=python-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -252,12 +264,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
-FROM venv AS triton
-COPY <<'LOCK' /locks/triton.txt
+FROM scratch AS triton-lock
+COPY <<'LOCK' /triton.txt
 triton==3.8.0 --hash=sha256:68988ac85d5e7086baeda0ddc175af9667db7529b3c5e11a5c0601b8bef2200a  # triton-3.8.0-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS triton
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=triton-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -267,12 +282,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- torch: torch itself ------------------------------------------------------------------------------------------
-FROM venv AS torch
-COPY <<'LOCK' /locks/torch.txt
+FROM scratch AS torch-lock
+COPY <<'LOCK' /torch.txt
 torch==2.14.1 --hash=sha256:305a61f61f35f128579f299c5bd33d475f6a01c6307336139632e30856c4854d  # torch-2.14.1-cp311-cp311-manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS torch
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=torch-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -283,13 +301,16 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
-FROM venv AS audio
-COPY <<'LOCK' /locks/audio.txt
+FROM scratch AS audio-lock
+COPY <<'LOCK' /audio.txt
 torchaudio==2.11.0 --hash=sha256:1a07ec72fd6f26a588c39b5f029e0130d16bb40bc4221635580bf8fb18fcbc80  # torchaudio-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl
 torchcodec==0.17.0 --hash=sha256:fc7021f10d38debd4fd47b4620da50d8cead981752bb359f7e3a615bbca2b7d3  # torchcodec-0.17.0-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS audio
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=audio-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -298,13 +319,18 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- probe: the health check, and what it is to find --------------------------------------------------------------
-FROM tools AS probe
-COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
-COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+FROM scratch AS probe-files
+COPY --chmod=644 probe.pyz /
+COPY <<'SPEC' /expect.json
 {"lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.0.3.0", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.6.1", "numpy": "2.4.6", "nvidia-cublas": "13.1.1.3", "nvidia-cuda-cupti": "13.0.85", "nvidia-cuda-nvrtc": "13.0.88", "nvidia-cuda-runtime": "13.0.96", "nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cufft": "12.0.0.61", "nvidia-cufile": "1.15.1.6", "nvidia-curand": "10.4.0.35", "nvidia-cusolver": "12.0.4.66", "nvidia-cusparse": "12.6.3.3", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.4.5", "nvidia-nvtx": "13.0.85", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0", "triton": "3.8.0", "typing-extensions": "4.16.0"}, "sm": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "13.0", "python": "3.11", "torch": "2.14.1", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
 SPEC
 
-RUN settle
+FROM tools AS probe
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=probe-files,target=/mnt \
+    mkdir -p /layer/probe/opt/torchpair \
+ && cp -p /mnt/* /layer/probe/opt/torchpair/ \
+ && settle
 
 # ---- kept: all that torchaudio is put upon --------------------------------------------------------------------------
 FROM base AS kept
@@ -329,15 +355,15 @@ COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
 FROM base AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+RUN --mount=from=helpers,target=/var/tmp/helpers \
     --mount=from=cuda,source=/layer,target=/mnt/cuda \
     --mount=from=metadata,source=/layer,target=/mnt/metadata \
     --mount=from=venv,source=/layer,target=/mnt/venv \
     --mount=from=python,source=/layer,target=/mnt/python \
     --mount=from=triton,source=/layer,target=/mnt/triton \
     --mount=from=torch,source=/layer,target=/mnt/torch \
-    /var/tmp/tools/lay /mnt/*/* \
- && /opt/venv/bin/python /var/tmp/tools/bytecode \
+    /var/tmp/helpers/lay /mnt/*/* \
+ && /opt/venv/bin/python /var/tmp/helpers/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

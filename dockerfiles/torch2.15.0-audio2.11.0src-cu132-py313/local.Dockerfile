@@ -19,9 +19,9 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && { [ -n "${APT_CONFIG:-}" ] || { ahead=/var/cache/apt/archives/partial && mkdir -p "$ahead" \
-      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 libquadmath0 python3 tini \
-         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
-         | xargs -r -n 32 -P 4 env -C "$ahead" apt-get download -qq -o APT::Sandbox::User=root \
+      && apt-get install --no-install-recommends --print-uris -qq -o Acquire::ForceHash=SHA256 ca-certificates ffmpeg libgomp1 libquadmath0 python3 tini \
+         | sed -E "s/^'(\S+)' (\S+) [0-9]+ (\S+)$/\1 \2 \3/" \
+         | xargs -r -n 60 -P 8 env -C "$ahead" /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file \
       && mv "$ahead"/*.deb /var/cache/apt/archives/; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -48,22 +48,14 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
 
-# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
-FROM ${TOOLS} AS tools
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && rm -f /etc/apt/apt.conf.d/docker-clean \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      python3
+# ---- helpers: uv and scripts, bound into the stages that use them -----------------------------------------------------
+# Bound, not copied, and so are the lines of the locks: BuildKit reads every file below a RUN to know its content, and
+# stages that begin alike are read once.
+FROM scratch AS helpers
 # locks/tools.txt names it; torchpair puts it into the build context.
-COPY --chmod=755 uv /opt/tools/bin/uv
+COPY --chmod=755 uv /uv
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
-COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+COPY --chmod=755 <<'SETTLE' /settle
 #!/bin/bash
 set -euo pipefail
 find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -76,7 +68,7 @@ SETTLE
 # compiles a thousand modules once more. What the import itself has compiled, bound to the source's content and not to its
 # time (PEP 552). A process of its own writes it down anew: which objects are marked as shared depends on what else the
 # process holds (https://bugs.python.org/issue34093).
-COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
+COPY --chmod=755 <<'BYTECODE' /bytecode
 import importlib.util, marshal, os, subprocess, sys
 files = sys.argv[1:]
 if not files:
@@ -102,7 +94,7 @@ for file in files:
 BYTECODE
 
 # `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
-COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+COPY --chmod=755 <<'LAY' /lay
 #!/bin/bash
 set -euo pipefail
 for layer in "$@"; do
@@ -114,7 +106,7 @@ LAY
 
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
-COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
+COPY --chmod=755 <<'SHARE' /share
 #!/bin/bash
 set -euo pipefail
 cd /layer/*/opt/venv/lib/python*/site-packages
@@ -130,11 +122,23 @@ for path in "${@:2}"; do
 done
 SHARE
 
-ENV PATH=/opt/tools/bin:$PATH
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-minimal
 ARG PYPI_INDEX=
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -154,12 +158,12 @@ RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sha
  && rm -f /etc/apt/apt.conf.d/docker-clean \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
-      python3
+      python3-minimal
 
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
-COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -167,7 +171,8 @@ ENV NETRC=/run/secrets/netrc \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
-RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
+RUN --mount=from=helpers,target=/opt/helpers \
+    uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
@@ -177,8 +182,8 @@ ARG PYPI_INDEX=
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
-FROM tools AS cuda
-COPY <<'LOCK' /locks/cuda.txt
+FROM scratch AS cuda-lock
+COPY <<'LOCK' /cuda.txt
 cuda-toolkit==13.2.2 --hash=sha256:d12edc1aad1356236a2ee10c0d794b1aff5d3e79bfeca54867c3bb8e5afd87b0  # cuda_toolkit-13.2.2-py2.py3-none-any.whl
 nvidia-cublas==13.4.1.3 --hash=sha256:a5917cb642cfb07f4a0231ee16aec7e2e0357d8cb8b1b78a0c9c68dba3e6afc7  # nvidia_cublas-13.4.1.3-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cuda-cccl==13.3.5.0.6 --hash=sha256:d5230098fa2df5021e1a00c0c4eee41797671a91119d31e892463e5ccf3ee326  # nvidia_cuda_cccl-13.3.5.0.6-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
@@ -193,14 +198,17 @@ nvidia-nvjitlink==13.5.37 --hash=sha256:280d7cb9649704145f074b8dbde500de04ce02d0
 nvidia-nvtx==13.2.86 --hash=sha256:968ce72baee2a01791c7d3254000eac81f24677b0b91c62d21b449a1f309c245  # nvidia_nvtx-13.2.86-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
 LOCK
 
-COPY <<'LOCK' /locks/cudnn.txt
+COPY <<'LOCK' /cudnn.txt
 nvidia-cudnn-cu13==9.26.0.51 --hash=sha256:9c976d539786698c71d6bcdbe2053b7485fae062ff7e1215d2f2ff67b1a2149a  # nvidia_cudnn_cu13-9.26.0.51-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusparselt-cu13==0.8.1 --hash=sha256:786ce87568c303fadb5afcc7102d454cd3040d75f6f8626f5db460d1871f4dd0  # nvidia_cusparselt_cu13-0.8.1-py3-none-manylinux2014_x86_64.whl
 nvidia-nccl-cu13==2.30.7 --hash=sha256:cefa7fdb9710efd0f39c5f1be1d61ff6fc9a996c451265bd7fbdcf9455ed4b50  # nvidia_nccl_cu13-2.30.7-py3-none-manylinux_2_18_x86_64.whl
 nvidia-nvshmem-cu13==3.7.2 --hash=sha256:b9a4f843c62b5dded8ad33fd6d220e007dcd39f06cee549292f5ba14ce4c235c  # nvidia_nvshmem_cu13-3.7.2-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM tools AS cuda
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     mkdir /metadata \
@@ -214,7 +222,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda,source=/metadata,target=/mnt/metadata \
     --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.13/site-packages \
@@ -228,8 +237,8 @@ RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
-FROM venv AS python
-COPY <<'LOCK' /locks/python.txt
+FROM scratch AS python-lock
+COPY <<'LOCK' /python.txt
 cuda-bindings==13.5.0 --hash=sha256:d47b6f6d0398f97c82e2525eefb02e7252848e48c902824f6a6b6467a5902894  # cuda_bindings-13.5.0-cp313-cp313-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl
 cuda-pathfinder==1.9.0 --hash=sha256:622df7440f7702f36b7a02a1699aa0b084fe04034d9939188fee9b16d0c36366  # cuda_pathfinder-1.9.0-py3-none-any.whl
 filelock==4.2.11 --hash=sha256:020e229e4bb9d410fc799c07ddf45fa217cba970278f40b30751d94f309b69e2  # filelock-4.2.11-py3-none-any.whl
@@ -245,7 +254,10 @@ sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS python
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=python-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -254,12 +266,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
-FROM venv AS triton
-COPY <<'LOCK' /locks/triton.txt
+FROM scratch AS triton-lock
+COPY <<'LOCK' /triton.txt
 triton==3.9.0 --hash=sha256:5e52ab4e2f1d64f0ac494c9aa723697b793f81a91c4cae4c36608ca0bc4267bf  # triton-3.9.0-cp312-abi3-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS triton
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=triton-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -269,12 +284,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- torch: torch itself ------------------------------------------------------------------------------------------
-FROM venv AS torch
-COPY <<'LOCK' /locks/torch.txt
+FROM scratch AS torch-lock
+COPY <<'LOCK' /torch.txt
 torch==2.15.0 --hash=sha256:241fea2bac4ed8351307cd13eca5020fbe231f990891be299cf683897caebfbc  # torch-2.15.0-cp313-cp313-manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS torch
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=torch-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -285,13 +303,18 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- probe: the health check, and what it is to find --------------------------------------------------------------
-FROM tools AS probe
-COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
-COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+FROM scratch AS probe-files
+COPY --chmod=644 probe.pyz /
+COPY <<'SPEC' /expect.json
 {"compiled": {"sm": ["8.0", "9.0"], "torchaudio": "2.11.0+cu132"}, "lock": {"cuda-bindings": "13.5.0", "cuda-pathfinder": "1.9.0", "cuda-toolkit": "13.2.2", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas": "13.4.1.3", "nvidia-cuda-cccl": "13.3.5.0.6", "nvidia-cuda-cupti": "13.2.86", "nvidia-cuda-nvrtc": "13.2.86", "nvidia-cuda-runtime": "13.2.86", "nvidia-cudnn-cu13": "9.26.0.51", "nvidia-cufft": "12.2.0.57", "nvidia-cufile": "1.17.1.22", "nvidia-cusolver": "12.2.0.11", "nvidia-cusparse": "12.7.10.12", "nvidia-cusparselt-cu13": "0.8.1", "nvidia-nccl-cu13": "2.30.7", "nvidia-nvjitlink": "13.5.37", "nvidia-nvshmem-cu13": "3.7.2", "nvidia-nvtx": "13.2.86", "pip": "26.3", "setuptools": "84.2.1", "sympy": "1.14.0", "torch": "2.15.0", "torchcodec": "0.17.0", "triton": "3.9.0", "typing-extensions": "4.16.0"}, "sm": ["8.0", "9.0"], "versions": {"cuda": "13.2", "python": "3.13", "torch": "2.15.0", "torchaudio": "2.11.0", "torchcodec": "0.17.0"}}
 SPEC
 
-RUN settle
+FROM tools AS probe
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=probe-files,target=/mnt \
+    mkdir -p /layer/probe/opt/torchpair \
+ && cp -p /mnt/* /layer/probe/opt/torchpair/ \
+ && settle
 
 # ---- kept: all that torchaudio is put upon --------------------------------------------------------------------------
 FROM base AS kept
@@ -330,6 +353,7 @@ ARG PYPI_INDEX=
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
+    --mount=from=helpers,target=/opt/helpers \
     uv pip install ${PYPI_INDEX:+--default-index "$PYPI_INDEX"} --python /usr/bin/python3 \
       --target /opt/toolkit --no-deps --require-hashes -r /locks/toolkit.txt \
  && ln -s libcudart.so.13 /opt/toolkit/nvidia/cu13/lib/libcudart.so
@@ -411,12 +435,15 @@ COPY --from=logging /out /
 
 
 # ---- audio: the torchaudio that was compiled, and what reads files for it -----------------------------------------
-FROM venv AS audio
-COPY <<'LOCK' /locks/audio.txt
+FROM scratch AS audio-lock
+COPY <<'LOCK' /audio.txt
 torchcodec==0.17.0 --hash=sha256:9eb27bc90ad1d60fbded1415e8106961d5f9e4bc80b3010217cfe6a08ad967ce  # torchcodec-0.17.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS audio
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=audio-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     --mount=type=bind,from=compile-torchaudio,source=/out/wheel,target=/compiled \
@@ -436,15 +463,15 @@ RUN --mount=type=bind,from=compile-torchaudio,source=/out,target=/compiled \
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
 FROM base AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+RUN --mount=from=helpers,target=/var/tmp/helpers \
     --mount=from=cuda,source=/layer,target=/mnt/cuda \
     --mount=from=metadata,source=/layer,target=/mnt/metadata \
     --mount=from=venv,source=/layer,target=/mnt/venv \
     --mount=from=python,source=/layer,target=/mnt/python \
     --mount=from=triton,source=/layer,target=/mnt/triton \
     --mount=from=torch,source=/layer,target=/mnt/torch \
-    /var/tmp/tools/lay /mnt/*/* \
- && /opt/venv/bin/python /var/tmp/tools/bytecode \
+    /var/tmp/helpers/lay /mnt/*/* \
+ && /opt/venv/bin/python /var/tmp/helpers/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image, with what was compiled ----------------------------------------------------------------------------

@@ -19,9 +19,9 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && { [ -n "${APT_CONFIG:-}" ] || { ahead=/var/cache/apt/archives/partial && mkdir -p "$ahead" \
-      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 python3 tini \
-         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
-         | xargs -r -n 32 -P 4 env -C "$ahead" apt-get download -qq -o APT::Sandbox::User=root \
+      && apt-get install --no-install-recommends --print-uris -qq -o Acquire::ForceHash=SHA256 ca-certificates ffmpeg libgomp1 python3 tini \
+         | sed -E "s/^'(\S+)' (\S+) [0-9]+ (\S+)$/\1 \2 \3/" \
+         | xargs -r -n 60 -P 8 env -C "$ahead" /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file \
       && mv "$ahead"/*.deb /var/cache/apt/archives/; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -46,22 +46,14 @@ RUN --mount=type=cache,id=torchpair-apt-debian13,target=/var/cache/apt,sharing=l
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
 
-# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
-FROM ${TOOLS} AS tools
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && rm -f /etc/apt/apt.conf.d/docker-clean \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      python3
+# ---- helpers: uv and scripts, bound into the stages that use them -----------------------------------------------------
+# Bound, not copied, and so are the lines of the locks: BuildKit reads every file below a RUN to know its content, and
+# stages that begin alike are read once.
+FROM scratch AS helpers
 # locks/tools.txt names it; torchpair puts it into the build context.
-COPY --chmod=755 uv /opt/tools/bin/uv
+COPY --chmod=755 uv /uv
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
-COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+COPY --chmod=755 <<'SETTLE' /settle
 #!/bin/bash
 set -euo pipefail
 find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -74,7 +66,7 @@ SETTLE
 # compiles a thousand modules once more. What the import itself has compiled, bound to the source's content and not to its
 # time (PEP 552). A process of its own writes it down anew: which objects are marked as shared depends on what else the
 # process holds (https://bugs.python.org/issue34093).
-COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
+COPY --chmod=755 <<'BYTECODE' /bytecode
 import importlib.util, marshal, os, subprocess, sys
 files = sys.argv[1:]
 if not files:
@@ -100,7 +92,7 @@ for file in files:
 BYTECODE
 
 # `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
-COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+COPY --chmod=755 <<'LAY' /lay
 #!/bin/bash
 set -euo pipefail
 for layer in "$@"; do
@@ -112,7 +104,7 @@ LAY
 
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
-COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
+COPY --chmod=755 <<'SHARE' /share
 #!/bin/bash
 set -euo pipefail
 cd /layer/*/opt/venv/lib/python*/site-packages
@@ -128,11 +120,23 @@ for path in "${@:2}"; do
 done
 SHARE
 
-ENV PATH=/opt/tools/bin:$PATH
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-minimal
 ARG PYPI_INDEX=
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -152,12 +156,12 @@ RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sha
  && rm -f /etc/apt/apt.conf.d/docker-clean \
  && apt-get update \
  && apt-get install -y --no-install-recommends \
-      python3
+      python3-minimal
 
 # ---- venv: Python 3.13 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
-COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -165,7 +169,8 @@ ENV NETRC=/run/secrets/netrc \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
-RUN uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
+RUN --mount=from=helpers,target=/opt/helpers \
+    uv venv --no-cache --python /usr/bin/python3.13 /opt/venv \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
@@ -175,8 +180,8 @@ ARG PYPI_INDEX=
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
-FROM tools AS cuda
-COPY <<'LOCK' /locks/cuda.txt
+FROM scratch AS cuda-lock
+COPY <<'LOCK' /cuda.txt
 nvidia-cublas-cu12==12.4.5.8 --hash=sha256:2fc8da60df463fdefa81e323eef2e36489e1c94335b5358bcb38360adf75ac9b  # nvidia_cublas_cu12-12.4.5.8-py3-none-manylinux2014_x86_64.whl
 nvidia-cuda-cupti-cu12==12.4.127 --hash=sha256:9dec60f5ac126f7bb551c055072b69d85392b13311fcc1bcda2202d172df30fb  # nvidia_cuda_cupti_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
 nvidia-cuda-nvrtc-cu12==12.4.127 --hash=sha256:a178759ebb095827bd30ef56598ec182b85547f1508941a3d560eb7ea1fbf338  # nvidia_cuda_nvrtc_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
@@ -189,13 +194,16 @@ nvidia-nvjitlink-cu12==12.4.127 --hash=sha256:06b3b9b25bf3f8af351d664978ca26a16d
 nvidia-nvtx-cu12==12.4.127 --hash=sha256:781e950d9b9f60d8241ccea575b32f5105a5baf4c2351cab5256a24869f12a1a  # nvidia_nvtx_cu12-12.4.127-py3-none-manylinux2014_x86_64.whl
 LOCK
 
-COPY <<'LOCK' /locks/cudnn.txt
+COPY <<'LOCK' /cudnn.txt
 nvidia-cudnn-cu12==9.1.0.70 --hash=sha256:165764f44ef8c61fcdfdfdbe769d687e06374059fbb388b6c89ecb0e28793a6f  # nvidia_cudnn_cu12-9.1.0.70-py3-none-manylinux2014_x86_64.whl
 nvidia-cusparselt-cu12==0.6.2 --hash=sha256:df2c24502fd76ebafe7457dbc4716b2fec071aabaed4fb7691a201cde03704d9  # nvidia_cusparselt_cu12-0.6.2-py3-none-manylinux2014_x86_64.whl
 nvidia-nccl-cu12==2.21.5 --hash=sha256:8579076d30a8c24988834445f8d633c697d42397e92ffc3f63fa26766d25e0a0  # nvidia_nccl_cu12-2.21.5-py3-none-manylinux2014_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM tools AS cuda
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     mkdir /metadata \
@@ -209,7 +217,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda,source=/metadata,target=/mnt/metadata \
     --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.13/site-packages \
@@ -223,8 +232,8 @@ RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
-FROM venv AS python
-COPY <<'LOCK' /locks/python.txt
+FROM scratch AS python-lock
+COPY <<'LOCK' /python.txt
 filelock==4.2.11 --hash=sha256:020e229e4bb9d410fc799c07ddf45fa217cba970278f40b30751d94f309b69e2  # filelock-4.2.11-py3-none-any.whl
 fsspec==2026.9.0 --hash=sha256:8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f  # fsspec-2026.9.0-py3-none-any.whl
 jinja2==3.1.6 --hash=sha256:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67  # jinja2-3.1.6-py3-none-any.whl
@@ -238,7 +247,10 @@ sympy==1.13.1 --hash=sha256:db36cdc64bf61b9b24578b6f7bab1ecdd2452cf008f34faa3377
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS python
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=python-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -247,12 +259,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
-FROM venv AS triton
-COPY <<'LOCK' /locks/triton.txt
+FROM scratch AS triton-lock
+COPY <<'LOCK' /triton.txt
 triton==3.2.0 --hash=sha256:e5dfa23ba84541d7c0a531dfce76d8bcd19159d50a4a8b14ad01e91734a5c1b0  # triton-3.2.0-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS triton
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=triton-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -262,12 +277,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- torch: torch itself ------------------------------------------------------------------------------------------
-FROM venv AS torch
-COPY <<'LOCK' /locks/torch.txt
+FROM scratch AS torch-lock
+COPY <<'LOCK' /torch.txt
 torch==2.6.0 --hash=sha256:4874a73507a300a5d089ceaff616a569e7bb7c613c56f37f63ec3ffac65259cf  # torch-2.6.0-cp313-cp313-manylinux1_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS torch
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=torch-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -278,13 +296,18 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- probe: the health check, and what it is to find --------------------------------------------------------------
-FROM tools AS probe
-COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
-COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+FROM scratch AS probe-files
+COPY --chmod=644 probe.pyz /
+COPY <<'SPEC' /expect.json
 {"compiled": {"sm": ["8.0", "9.0"], "torchaudio": "2.6.0+cu124"}, "lock": {"cffi": "2.1.1", "filelock": "4.2.11", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.7", "numpy": "2.5.5", "nvidia-cublas-cu12": "12.4.5.8", "nvidia-cuda-cupti-cu12": "12.4.127", "nvidia-cuda-nvrtc-cu12": "12.4.127", "nvidia-cuda-runtime-cu12": "12.4.127", "nvidia-cudnn-cu12": "9.1.0.70", "nvidia-cufft-cu12": "11.2.1.3", "nvidia-curand-cu12": "10.3.5.147", "nvidia-cusolver-cu12": "11.6.1.9", "nvidia-cusparse-cu12": "12.3.1.170", "nvidia-cusparselt-cu12": "0.6.2", "nvidia-nccl-cu12": "2.21.5", "nvidia-nvjitlink-cu12": "12.4.127", "nvidia-nvtx-cu12": "12.4.127", "pip": "26.3", "pycparser": "3.12", "setuptools": "84.2.1", "soundfile": "0.14.0", "sympy": "1.13.1", "torch": "2.6.0", "triton": "3.2.0", "typing-extensions": "4.16.0"}, "sm": ["8.0", "9.0"], "versions": {"cuda": "12.4", "python": "3.13", "torch": "2.6.0", "torchaudio": "2.6.0", "torchcodec": null}}
 SPEC
 
-RUN settle
+FROM tools AS probe
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=probe-files,target=/mnt \
+    mkdir -p /layer/probe/opt/torchpair \
+ && cp -p /mnt/* /layer/probe/opt/torchpair/ \
+ && settle
 
 # ---- kept: all that torchaudio is put upon --------------------------------------------------------------------------
 FROM base AS kept
@@ -419,14 +442,17 @@ COPY --from=logging /out /
 
 
 # ---- audio: the torchaudio that was compiled, and what reads files for it -----------------------------------------
-FROM venv AS audio
-COPY <<'LOCK' /locks/audio.txt
+FROM scratch AS audio-lock
+COPY <<'LOCK' /audio.txt
 cffi==2.1.1 --hash=sha256:a931079504ecc49efed7744c476a5c343a92fabf66dec2db95edb1b2fdc770e2  # cffi-2.1.1-cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 pycparser==3.12 --hash=sha256:a076f3f489b39b43ed13563a1dafe42447445bec2e294154ec5c57fcdda4c85e  # pycparser-3.12-py3-none-any.whl
 soundfile==0.14.0 --hash=sha256:1e38bac1853412871318e82a1ba69a8be677619b56025bbfcccdb41b6cafe82d  # soundfile-0.14.0-py2.py3-none-manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS audio
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=audio-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     --mount=type=bind,from=compile-torchaudio,source=/out/wheel,target=/compiled \
@@ -446,15 +472,15 @@ RUN --mount=type=bind,from=compile-torchaudio,source=/out,target=/compiled \
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
 FROM base AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+RUN --mount=from=helpers,target=/var/tmp/helpers \
     --mount=from=cuda,source=/layer,target=/mnt/cuda \
     --mount=from=metadata,source=/layer,target=/mnt/metadata \
     --mount=from=venv,source=/layer,target=/mnt/venv \
     --mount=from=python,source=/layer,target=/mnt/python \
     --mount=from=triton,source=/layer,target=/mnt/triton \
     --mount=from=torch,source=/layer,target=/mnt/torch \
-    /var/tmp/tools/lay /mnt/*/* \
- && /opt/venv/bin/python /var/tmp/tools/bytecode \
+    /var/tmp/helpers/lay /mnt/*/* \
+ && /opt/venv/bin/python /var/tmp/helpers/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image, with what was compiled ----------------------------------------------------------------------------

@@ -19,9 +19,9 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
  && clean=/etc/apt/apt.conf.d/docker-clean; [ ! -e "$clean" ] || mv "$clean" /var/tmp/ \
  && apt-get update \
  && { [ -n "${APT_CONFIG:-}" ] || { ahead=/var/cache/apt/archives/partial && mkdir -p "$ahead" \
-      && apt-get install --no-install-recommends --print-uris -qq ca-certificates ffmpeg libgomp1 libpython3.10 python3 tini \
-         | sed -E 's/^\S+ ([^_]+)_([^_]+)_\S+ .*/\1=\2/; s/%3a/:/' \
-         | xargs -r -n 32 -P 4 env -C "$ahead" apt-get download -qq -o APT::Sandbox::User=root \
+      && apt-get install --no-install-recommends --print-uris -qq -o Acquire::ForceHash=SHA256 ca-certificates ffmpeg libgomp1 libpython3.10 python3 tini \
+         | sed -E "s/^'(\S+)' (\S+) [0-9]+ (\S+)$/\1 \2 \3/" \
+         | xargs -r -n 60 -P 8 env -C "$ahead" /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file \
       && mv "$ahead"/*.deb /var/cache/apt/archives/; } || true; } \
  && apt-get install -y --no-install-recommends \
       # downloads over TLS
@@ -48,22 +48,14 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04,target=/var/cache/apt,sharin
  && rm /var/tmp/before \
  && touch --date=@1577836800 /var/tmp
 
-# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
-FROM ${TOOLS} AS tools
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-ARG DEBIAN_FRONTEND=noninteractive
-RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
-    --mount=from=bundle,target=/mnt \
-    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
- && rm -f /etc/apt/apt.conf.d/docker-clean \
- && apt-get update \
- && apt-get install -y --no-install-recommends \
-      python3
+# ---- helpers: uv and scripts, bound into the stages that use them -----------------------------------------------------
+# Bound, not copied, and so are the lines of the locks: BuildKit reads every file below a RUN to know its content, and
+# stages that begin alike are read once.
+FROM scratch AS helpers
 # locks/tools.txt names it; torchpair puts it into the build context.
-COPY --chmod=755 uv /opt/tools/bin/uv
+COPY --chmod=755 uv /uv
 # Makes what a stage made the same whenever it is made: no bytecode, no lock files of uv, one time for every file.
-COPY --chmod=755 <<'SETTLE' /opt/tools/bin/settle
+COPY --chmod=755 <<'SETTLE' /settle
 #!/bin/bash
 set -euo pipefail
 find /layer -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -76,7 +68,7 @@ SETTLE
 # compiles a thousand modules once more. What the import itself has compiled, bound to the source's content and not to its
 # time (PEP 552). A process of its own writes it down anew: which objects are marked as shared depends on what else the
 # process holds (https://bugs.python.org/issue34093).
-COPY --chmod=755 <<'BYTECODE' /opt/tools/bin/bytecode
+COPY --chmod=755 <<'BYTECODE' /bytecode
 import importlib.util, marshal, os, subprocess, sys
 files = sys.argv[1:]
 if not files:
@@ -102,7 +94,7 @@ for file in files:
 BYTECODE
 
 # `lay LAYER...`: the files of layers where the image has them, each as a link. A link stays the link that it is.
-COPY --chmod=755 <<'LAY' /opt/tools/bin/lay
+COPY --chmod=755 <<'LAY' /lay
 #!/bin/bash
 set -euo pipefail
 for layer in "$@"; do
@@ -114,7 +106,7 @@ LAY
 
 # `share LAYER PATH...`: what a wheel has alike for every Python moves where no path names one, into a layer of its own,
 # with a link in its place. A link for every file: uv cannot uninstall what lies in a folder that is a link (uv 0.13.9).
-COPY --chmod=755 <<'SHARE' /opt/tools/bin/share
+COPY --chmod=755 <<'SHARE' /share
 #!/bin/bash
 set -euo pipefail
 cd /layer/*/opt/venv/lib/python*/site-packages
@@ -130,11 +122,23 @@ for path in "${@:2}"; do
 done
 SHARE
 
-ENV PATH=/opt/tools/bin:$PATH
+# ---- tools: what builds an image and does not stay in it ----------------------------------------------------------
+FROM ${TOOLS} AS tools
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=torchpair-apt-debian13-tools,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=torchpair-lists-debian13-tools,target=/var/lib/apt/lists,sharing=locked \
+    --mount=from=bundle,target=/mnt \
+    conf=/mnt/apt/debian13.conf; [ ! -e "$conf" ] || export APT_CONFIG="$conf" \
+ && rm -f /etc/apt/apt.conf.d/docker-clean \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends \
+      python3-minimal
 ARG PYPI_INDEX=
 # SSL_CERT_FILE: uv brings certificates of its own, which know nothing of a proxy's. UV_CACHE_DIR: in the stage, not in
 # a cache mount: there every wheel would be unpacked once and copied once more, and stay on the disk a second time.
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -158,8 +162,8 @@ RUN --mount=type=cache,id=torchpair-apt-ubuntu22.04-tools,target=/var/cache/apt,
 
 # ---- venv: Python 3.10 and an empty environment --------------------------------------------------------------------
 FROM interpreter AS venv
-COPY --link --from=tools /opt/tools/bin/uv /opt/tools/bin/settle /opt/tools/bin/share /usr/local/bin/
-ENV NETRC=/run/secrets/netrc \
+ENV PATH=/opt/helpers:$PATH \
+    NETRC=/run/secrets/netrc \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_CACHE_DIR=/var/tmp/uv \
     UV_HTTP_RETRIES=5 \
@@ -167,7 +171,8 @@ ENV NETRC=/run/secrets/netrc \
     UV_LINK_MODE=hardlink \
     UV_NO_CONFIG=1 \
     UV_NO_PROGRESS=1
-RUN uv venv --no-cache --python /usr/bin/python3.10 /opt/venv \
+RUN --mount=from=helpers,target=/opt/helpers \
+    uv venv --no-cache --python /usr/bin/python3.10 /opt/venv \
  && mkdir -p /layer/venv/opt \
  && cp -a /opt/venv /layer/venv/opt/ \
  && settle
@@ -177,8 +182,8 @@ ARG PYPI_INDEX=
 # They are the same for every Python, so they lie where no path names one: /opt/venv/cuda, with a link in
 # site-packages. Their metadata goes into site-packages: to pip and uv it is one ordinary environment. A library that
 # lies beside the folder nvidia (cusparselt of torch 2.6) gets a link of its own.
-FROM tools AS cuda
-COPY <<'LOCK' /locks/cuda.txt
+FROM scratch AS cuda-lock
+COPY <<'LOCK' /cuda.txt
 nvidia-cublas-cu12==12.8.4.1 --hash=sha256:8ac4e771d5a348c551b2a426eda6193c19aa630236b418086020df5ba9667142  # nvidia_cublas_cu12-12.8.4.1-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cuda-cupti-cu12==12.8.90 --hash=sha256:ea0cb07ebda26bb9b29ba82cda34849e73c166c18162d3913575b0c9db9a6182  # nvidia_cuda_cupti_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-cuda-nvrtc-cu12==12.8.93 --hash=sha256:a7756528852ef889772a84c6cd89d41dfa74667e24cca16bb31f8f061e3e9994  # nvidia_cuda_nvrtc_cu12-12.8.93-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl
@@ -192,14 +197,17 @@ nvidia-nvjitlink-cu12==12.8.93 --hash=sha256:81ff63371a7ebd6e6451970684f916be2ea
 nvidia-nvtx-cu12==12.8.90 --hash=sha256:5b17e2001cc0d751a5bc2c6ec6d26ad95913324a4adb86788c944f8ce9ba441f  # nvidia_nvtx_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
-COPY <<'LOCK' /locks/cudnn.txt
+COPY <<'LOCK' /cudnn.txt
 nvidia-cudnn-cu12==9.10.2.21 --hash=sha256:949452be657fa16687d0930933f032835951ef0892b37d2d53824d1a84dc97a8  # nvidia_cudnn_cu12-9.10.2.21-py3-none-manylinux_2_27_x86_64.whl
 nvidia-cusparselt-cu12==0.7.1 --hash=sha256:f1bb701d6b930d5a7cea44c19ceb973311500847f81b634d802b7b539dc55623  # nvidia_cusparselt_cu12-0.7.1-py3-none-manylinux2014_x86_64.whl
 nvidia-nccl-cu12==2.27.5 --hash=sha256:ad730cf15cb5d25fe849c6e6ca9eb5b76db16a80f13f425ac68d8e2e55624457  # nvidia_nccl_cu12-2.27.5-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 nvidia-nvshmem-cu12==3.3.20 --hash=sha256:d00f26d3f9b2e3c3065be895e3059d6479ea5c638a3f38c9fec49b1b9dd7c1e5  # nvidia_nvshmem_cu12-3.3.20-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM tools AS cuda
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     mkdir /metadata \
@@ -213,7 +221,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM venv AS metadata
 # Most wheels have all below nvidia; cuSPARSELt's first ones have a folder of their own. `.keep`: uv removes the folder of
 # the last package that goes when nothing else is in it, and cannot remove a link.
-RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=cuda,source=/metadata,target=/mnt/metadata \
     --mount=from=cuda,source=/layer,target=/mnt/layer \
     rm -rf /layer \
  && mkdir -p /layer/metadata/opt/venv/lib/python3.10/site-packages \
@@ -227,8 +236,8 @@ RUN --mount=from=cuda,source=/metadata,target=/mnt/metadata \
  && settle
 
 # ---- python: small packages ---------------------------------------------------------------------------------------
-FROM venv AS python
-COPY <<'LOCK' /locks/python.txt
+FROM scratch AS python-lock
+COPY <<'LOCK' /python.txt
 filelock==4.1.0 --hash=sha256:2ce9818e3e2d8f284c1a964414447ef148d42a5fd5e2a477a7118e574b293ec1  # filelock-4.1.0-py3-none-any.whl
 fsspec==2026.9.0 --hash=sha256:8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f  # fsspec-2026.9.0-py3-none-any.whl
 jinja2==3.1.6 --hash=sha256:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67  # jinja2-3.1.6-py3-none-any.whl
@@ -241,7 +250,10 @@ sympy==1.14.0 --hash=sha256:e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb
 typing-extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8  # typing_extensions-4.16.0-py3-none-any.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS python
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=python-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -250,12 +262,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- triton: torch's compiler for GPU kernels ---------------------------------------------------------------------
-FROM venv AS triton
-COPY <<'LOCK' /locks/triton.txt
+FROM scratch AS triton-lock
+COPY <<'LOCK' /triton.txt
 triton==3.5.1 --hash=sha256:5fc53d849f879911ea13f4a877243afc513187bc7ee92d1f2c0f1ba3169e3c94  # triton-3.5.1-cp310-cp310-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS triton
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=triton-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -265,12 +280,15 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- torch: torch itself ------------------------------------------------------------------------------------------
-FROM venv AS torch
-COPY <<'LOCK' /locks/torch.txt
+FROM scratch AS torch-lock
+COPY <<'LOCK' /torch.txt
 torch==2.9.1 --hash=sha256:9fd35c68b3679378c11f5eb73220fdcb4e6f4592295277fbb657d31fd053237c  # torch-2.9.1-cp310-cp310-manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS torch
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=torch-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -281,13 +299,16 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- audio: torchaudio and what reads files for it ----------------------------------------------------------------
-FROM venv AS audio
-COPY <<'LOCK' /locks/audio.txt
+FROM scratch AS audio-lock
+COPY <<'LOCK' /audio.txt
 torchaudio==2.9.1 --hash=sha256:ee11695b367f64638b4a0340cc9abb9be2173c6537bfe4ab286c6fbff68a1444  # torchaudio-2.9.1-cp310-cp310-manylinux_2_28_x86_64.whl
 torchcodec==0.9.1 --hash=sha256:53dfecabc843e4d78b77453732129bd8572dd9d022ab81a94f5305cd5e920ded  # torchcodec-0.9.1-cp310-cp310-manylinux_2_28_x86_64.whl
 LOCK
 
-RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+FROM venv AS audio
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=audio-lock,target=/locks \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=netrc,target=/run/secrets/netrc \
     --mount=from=bundle,target=/mnt \
     rm -rf /layer \
@@ -296,13 +317,18 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
  && settle
 
 # ---- probe: the health check, and what it is to find --------------------------------------------------------------
-FROM tools AS probe
-COPY --chmod=644 probe.pyz /layer/probe/opt/torchpair/probe.pyz
-COPY <<'SPEC' /layer/probe/opt/torchpair/expect.json
+FROM scratch AS probe-files
+COPY --chmod=644 probe.pyz /
+COPY <<'SPEC' /expect.json
 {"lock": {"filelock": "4.1.0", "fsspec": "2026.9.0", "jinja2": "3.1.6", "markupsafe": "3.0.4", "mpmath": "1.3.0", "networkx": "3.4.2", "numpy": "2.2.6", "nvidia-cublas-cu12": "12.8.4.1", "nvidia-cuda-cupti-cu12": "12.8.90", "nvidia-cuda-nvrtc-cu12": "12.8.93", "nvidia-cuda-runtime-cu12": "12.8.90", "nvidia-cudnn-cu12": "9.10.2.21", "nvidia-cufft-cu12": "11.3.3.83", "nvidia-cufile-cu12": "1.13.1.3", "nvidia-curand-cu12": "10.3.9.90", "nvidia-cusolver-cu12": "11.7.3.90", "nvidia-cusparse-cu12": "12.5.8.93", "nvidia-cusparselt-cu12": "0.7.1", "nvidia-nccl-cu12": "2.27.5", "nvidia-nvjitlink-cu12": "12.8.93", "nvidia-nvshmem-cu12": "3.3.20", "nvidia-nvtx-cu12": "12.8.90", "pip": "26.3", "sympy": "1.14.0", "torch": "2.9.1", "torchaudio": "2.9.1", "torchcodec": "0.9.1", "triton": "3.5.1", "typing-extensions": "4.16.0"}, "sm": ["7.0", "7.5", "8.0", "8.6", "9.0", "10.0", "12.0"], "versions": {"cuda": "12.8", "python": "3.10", "torch": "2.9.1", "torchaudio": "2.9.1", "torchcodec": "0.9.1"}}
 SPEC
 
-RUN settle
+FROM tools AS probe
+RUN --mount=from=helpers,target=/opt/helpers \
+    --mount=from=probe-files,target=/mnt \
+    mkdir -p /layer/probe/opt/torchpair \
+ && cp -p /mnt/* /layer/probe/opt/torchpair/ \
+ && settle
 
 # ---- kept: all that torchaudio is put upon --------------------------------------------------------------------------
 FROM base AS kept
@@ -327,15 +353,15 @@ COPY --link --from=torch /layer/torch /
 
 # ---- bytecode: of what `import torch` loads -------------------------------------------------------------------------
 FROM base AS bytecode
-RUN --mount=from=tools,source=/opt/tools/bin,target=/var/tmp/tools \
+RUN --mount=from=helpers,target=/var/tmp/helpers \
     --mount=from=cuda,source=/layer,target=/mnt/cuda \
     --mount=from=metadata,source=/layer,target=/mnt/metadata \
     --mount=from=venv,source=/layer,target=/mnt/venv \
     --mount=from=python,source=/layer,target=/mnt/python \
     --mount=from=triton,source=/layer,target=/mnt/triton \
     --mount=from=torch,source=/layer,target=/mnt/torch \
-    /var/tmp/tools/lay /mnt/*/* \
- && /opt/venv/bin/python /var/tmp/tools/bytecode \
+    /var/tmp/helpers/lay /mnt/*/* \
+ && /opt/venv/bin/python /var/tmp/helpers/bytecode \
  && find /layer -exec touch --no-dereference --date=@1577836800 {} +
 
 # ---- the image ------------------------------------------------------------------------------------------------------

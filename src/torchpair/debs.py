@@ -13,7 +13,7 @@ from torchpair.bundle import BundleError
 from torchpair.engine import Engine
 from torchpair.matrix import Mirror
 from torchpair.progress import Progress
-from torchpair.resolve import TOOLS_APT
+from torchpair.resolve import tools_apt
 from torchpair.resources import text_templates
 from torchpair.spec import Spec
 
@@ -36,9 +36,9 @@ def needed(spec: Spec) -> tuple[Debs, ...]:
     steps, found = [], []
     if spec.torch_from != "base":
         steps.append(tuple(one.name for one in spec.apt))
-        found.append(Debs(spec.tools, spec.tools_distro, (TOOLS_APT,), mirrored=mirrored))
+        found.append(Debs(spec.tools, spec.tools_distro, (tools_apt(spec.tools_distro),), mirrored=mirrored))
         if spec.python_from == "distro":
-            found.append(Debs(spec.image, spec.distro, (TOOLS_APT,), mirrored=mirrored))
+            found.append(Debs(spec.image, spec.distro, (tools_apt(spec.distro),), mirrored=mirrored))
     unpacked: tuple[str, ...] = ()
     for recipe in spec.recipes:
         unpacked = recipe.toolkit_packages if recipe.toolkit == "debian" else unpacked

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torchpair import lock as locks
-from torchpair.resolve import LAYERS, TOOLS_APT, UID, layer_of, shared
+from torchpair.resolve import LAYERS, UID, layer_of, shared, tools_apt
 from torchpair.resources import text_templates
 from torchpair.spec import PYTORCH_INDEX, Spec
 
@@ -44,7 +44,7 @@ def dockerfile(
             groups=groups,
             below=[*below, "torch-made"] if spec.compile_torch else below,
             tools=tools,
-            tools_apt=TOOLS_APT,
+            tools_apt=tools_apt,
             project="" if lock else locks.project(spec),
             site=f"/opt/venv/lib/python{spec.python}/site-packages",
             labels=labels(spec),

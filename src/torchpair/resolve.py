@@ -48,7 +48,15 @@ _SHARED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 # The distribution that wheels are unpacked on, whatever a row's own is: what needs no Python is then made once for all.
 TOOLS = {"nvidia": "ubuntu24.04", "local": "debian13"}
-TOOLS_APT = ("python3",)  # what is installed there: uv asks a Python what fits it
+
+
+def tools_apt(distro: str) -> tuple[str, ...]:
+    """What is installed where wheels are unpacked: uv asks a Python what fits it, and that one needs the module json.
+
+    Debian 13 has it in python3-minimal, half of python3 and 3 s sooner there; Debian 12, Ubuntu 22.04 and 24.04 do not
+    (tried on 2026-11-29).
+    """
+    return ("python3-minimal" if distro == "debian13" else "python3",)
 
 
 def layer_of(package: str) -> str:

@@ -21,7 +21,7 @@ from torchpair.bundle import BundleError
 from torchpair.errors import EngineError, LockError, TorchpairError
 from torchpair.lock import Lock, Locked
 from torchpair.matrix import Mirror
-from torchpair.resolve import TOOLS_APT
+from torchpair.resolve import tools_apt
 from torchpair.spec import PYTORCH_INDEX, Spec
 from torchpair.workspace import Workspace
 
@@ -291,7 +291,7 @@ def test_what_is_installed_is_what_the_stages_of_a_row_install(spec: MakeSpec, s
     base, tools, interpreter = debs.needed(row)
     assert base.steps == (tuple(package.name for package in row.apt),) and "python3" in base.steps[0]
     assert (base.image, tools.image, interpreter.image) == (row.image, "torchpair-base:debian13", row.image)
-    assert tools.steps == interpreter.steps == (TOOLS_APT,)
+    assert tools.steps == (tools_apt("debian13"),) != interpreter.steps == (tools_apt(row.distro),)
     for one in shipped.everywhere():
         (text,) = shipped.rendered([one]).values()
         runs = " ; ".join(line.rest for line in parse(text) if line.word == "RUN")

@@ -17,7 +17,7 @@ import pytest
 
 from torchpair import lock as locks
 from torchpair import render
-from torchpair.resolve import UID
+from torchpair.resolve import UID, tools_apt
 from torchpair.spec import Spec
 from torchpair.workspace import Workspace
 
@@ -102,7 +102,11 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     found = stages(parse(file.read_text(encoding="utf-8")))
     wheels = ["cuda", "metadata", "python", "triton", "torch", "audio"] if shipped.lock(spec) else ["wheels"]
     own = ["interpreter"] if spec.python_from == "distro" else []
-    assert [*found] == ["", "bundle", "base", "tools", *own, "venv", *wheels, "probe", "kept", "bytecode", "image"]
+    # What a stage binds stands right before it.
+    made = [name for stage in wheels for name in ((stage,) if stage == "metadata" else (f"{stage}-lock", stage))]
+    probe = ["probe-files", "probe"]
+    given = ["bundle", "base", "helpers", "tools", *own, "venv", *made, *probe, "kept", "bytecode", "image"]
+    assert [*found] == ["", *given]
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
     assert all(copy.startswith("--link ") for copy in copies)
     order = [("cuda", "cuda"), ("cuda", "cudnn"), ("metadata", "metadata")] if "cuda" in wheels else []
@@ -128,6 +132,13 @@ def test_stages_and_layers(file: Path, committed: dict[str, Spec], shipped: Work
     steps = {name: next(i for i in found[name] if "apt-get" in i.rest) for name in ("tools", *own)}
     if own and spec.distro == spec.tools_distro:
         assert steps["interpreter"] == steps["tools"]
+    # What BuildKit reads to know the content of a RUN's root: no stage adds a file to what another one begins with.
+    whole = [name for name in found if parents.get(name) in ("tools", "interpreter", "venv")]
+    assert whole == [*(["venv"] if own else []), *wheels, "probe"]
+    assert not [i for name in whole for i in found[name] if i.word in ("COPY", "ADD")]
+    for name in whole:
+        (run,) = [i.rest for i in found[name] if i.word == "RUN"]
+        assert run.startswith("--mount=from=helpers,target=/opt/helpers ")
     assert parents["venv"] == (own or ["base"])[0]
     # It need not wait until the layers below it are copied: it sees each of them where it was made.
     (run,) = [i.rest for i in found["bytecode"] if i.word == "RUN"]
@@ -144,29 +155,32 @@ def test_every_locked_wheel_appears_once_in_the_stage_of_its_layer(
     lock = shipped.lock(spec)
     found = stages(parse(file.read_text(encoding="utf-8")))
     given = {name: [line for i in stage for line in i.heredocs.get("LOCK", ())] for name, stage in found.items()}
-    assert not given["tools"] and [i.rest for i in found["tools"] if i.rest.split()[-2:-1] == ["uv"]], (
-        "from the context"
-    )
+    assert found["helpers"][0].rest == "--chmod=755 uv /uv", "from the context"
     lines = [line for stage in given.values() for line in stage]
     assert sorted(lines) == sorted(wheel.line for wheel in lock.wheels) if lock else not lines
     for stage, own in given.items():
-        names = [name for i in found[stage] for name in re.findall(r"/locks/(\S+)\.txt$", i.rest) if i.word == "COPY"]
+        names = [name for i in found[stage] for name in re.findall(r" /(\S+)\.txt$", i.rest) if i.word == "COPY"]
         assert [line for i in found[stage] for line in sorted(i.heredocs.get("LOCK", ()))] == own
         if own:
-            (run,) = [i for i in found[stage] if i.word == "RUN"]
-            asked = '-r "/locks/$layer.txt"' if stage == "cuda" else f"-r /locks/{stage}.txt"
+            layer = stage.removesuffix("-lock")
+            (run,) = [i for i in found[layer] if i.word == "RUN"]
+            asked = '-r "/locks/$layer.txt"' if layer == "cuda" else f"-r /locks/{layer}.txt"
+            if f" /locks/{layer}.txt > /var/tmp/{layer}.txt " in run.rest:  # with a mirror's address in its place
+                assert spec.index == "pytorch" and layer in ("torch", "audio")
+                asked = f"-r /var/tmp/{layer}.txt"
             for option in ("--no-deps", "--require-hashes", "--only-binary :all:", asked):
                 assert option in run.rest
-            assert names == (["cuda", "cudnn"] if stage == "cuda" else [stage])
+            assert f"--mount=from={stage},target=/locks " in run.rest and stage.endswith("-lock")
+            assert names == (["cuda", "cudnn"] if layer == "cuda" else [layer])
     if lock:
-        assert {line.split("==")[0] for line in given["audio"]} <= {
+        assert {line.split("==")[0] for line in given["audio-lock"]} <= {
             "torchaudio",
             "torchcodec",
             "soundfile",
             "cffi",
             "pycparser",
         }
-        assert all(line.startswith(("nvidia-", "cuda-toolkit")) and "-none-" in line for line in given["cuda"])
+        assert all(line.startswith(("nvidia-", "cuda-toolkit")) and "-none-" in line for line in given["cuda-lock"])
 
 
 @plain_file
@@ -182,9 +196,11 @@ def test_packages_of_the_distribution_one_a_line_and_sorted(file: Path, committe
         assert names == sorted(set(names))
     listed = [line.strip(" \\") for line in lists[0].splitlines() if "#" not in line]
     assert listed == [package.name for package in spec_of(file, committed).apt]
-    for block in lists[1:]:
-        assert block.split() == ["python3"]
-    assert f"--print-uris -qq {' '.join(listed)} \\\n" in text, "the same packages ahead"
+    spec = spec_of(file, committed)
+    asked = [tools_apt(distro) for distro in (spec.tools_distro, spec.distro)]
+    assert [tuple(block.split()) for block in lists[1:]] == asked[: len(lists) - 1]
+    assert {*asked} <= {("python3",), ("python3-minimal",)}
+    assert f"--print-uris -qq -o Acquire::ForceHash=SHA256 {' '.join(listed)} \\\n" in text, "the same packages ahead"
 
 
 @each_file
@@ -199,7 +215,7 @@ def test_labels_and_expectation_say_what_the_spec_says(
     assert said["org.opencontainers.image.version"] == spec.tag
     assert said["torchpair.torch"] == spec.torch and said["torchpair.base"] == f"{spec.base}:{spec.distro}"
     everything = stages(parse(file.read_text(encoding="utf-8")))
-    probe = everything["image" if spec.torch_from == "base" else "probe"]
+    probe = everything["image" if spec.torch_from == "base" else "probe-files"]
     (body,) = [i.heredocs["SPEC"] for i in probe if "SPEC" in i.heredocs]
     lock = shipped.lock(spec)
     assert json.loads("\n".join(body)) == json.loads(json.dumps(render.expectation(spec, lock)))
@@ -226,14 +242,14 @@ def test_no_address_of_a_package_registry_is_committed() -> None:
     assert [(f.name, host) for f in kept for host in hosts if host in f.read_text(encoding="utf-8")] == []
 
 
-# ---- scripts of the tools stage -------------------------------------------------------------------------------------
+# ---- scripts of the helpers stage -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def tool(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`tool("share", ...)`: a script of the tools stage as rendered, with /layer below tmp_path."""
+    """`tool("share", ...)`: a script of the stage helpers as rendered, with /layer below tmp_path."""
     file = next(f for f in FILES if f.name == "local.Dockerfile")
-    given = stages(parse(file.read_text(encoding="utf-8")))["tools"]
+    given = stages(parse(file.read_text(encoding="utf-8")))["helpers"]
     (tmp_path / "uv").mkdir()
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -338,7 +354,7 @@ def test_settle_makes_two_builds_alike(tool: Tool, site: Path, tmp_path: Path) -
 
 def test_bytecode_is_bound_to_the_source_and_the_same_each_time(tmp_path: Path) -> None:
     file = next(f for f in FILES if f.name == "local.Dockerfile")
-    given = stages(parse(file.read_text(encoding="utf-8")))["tools"]
+    given = stages(parse(file.read_text(encoding="utf-8")))["helpers"]
     (body,) = [i.heredocs["BYTECODE"] for i in given if "BYTECODE" in i.heredocs]
     site = tmp_path / "opt/venv/site"
     (site / "torch").mkdir(parents=True)
@@ -404,10 +420,11 @@ def test_a_row_without_a_lock_says_so(spec: MakeSpec, shipped: Workspace) -> Non
     one = spec('torch: "2.1.0", cuda: "11.8", python: "3.10"')
     text = render.dockerfile(one, None, locks.read_tools(shipped.locks))
     assert "# NOT LOCKED:" in text and f"torchpair lock {one.name}" in text
-    wheels = stages(parse(text))["wheels"]
-    assert "\n".join(wheels[0].heredocs["PROJECT"]) + "\n" == locks.project(one)
-    assert "--require-hashes" not in wheels[1].rest
-    (body,) = [i.heredocs["SPEC"] for i in stages(parse(text))["probe"] if i.heredocs]
+    found = stages(parse(text))
+    assert "\n".join(found["wheels-lock"][0].heredocs["PROJECT"]) + "\n" == locks.project(one)
+    (run,) = [i.rest for i in found["wheels"] if i.word == "RUN"]
+    assert "-r /locks/pyproject.toml" in run and "--require-hashes" not in run
+    (body,) = [i.heredocs["SPEC"] for i in stages(parse(text))["probe-files"] if i.heredocs]
     assert json.loads(body[0])["lock"] is None
 
 
@@ -423,7 +440,8 @@ def test_a_row_without_cuda_libraries_has_no_stage_for_them(spec: MakeSpec, ship
     wheel = locks.Locked("torch", "2.8.0+cpu", "0" * 64, "torch-2.8.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", None)
     text = render.dockerfile(one, locks.Lock(locks.asked(one), (wheel,)), locks.read_tools(shipped.locks))
     found = stages(parse(text))
-    given = ["bundle", "base", "tools", "interpreter", "venv", "torch", "probe", "kept", "bytecode", "image"]
+    torch, probe = ["torch-lock", "torch"], ["probe-files", "probe"]
+    given = ["bundle", "base", "helpers", "tools", "interpreter", "venv", *torch, *probe, "kept", "bytecode", "image"]
     assert [*found] == ["", *given]
     assert "nvidia" not in "".join(i.rest for i in found["venv"])
     copies = [i.rest for name in ("kept", "image") for i in found[name] if i.word == "COPY"]
