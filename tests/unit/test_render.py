@@ -203,6 +203,24 @@ def test_packages_of_the_distribution_one_a_line_and_sorted(file: Path, committe
     assert f"--print-uris -qq -o Acquire::ForceHash=SHA256 {' '.join(listed)} \\\n" in text, "the same packages ahead"
 
 
+def test_what_apt_helper_is_given_of_the_addresses_that_apt_names() -> None:
+    """As apt 2.4 to 3.0 print them with Acquire::ForceHash=SHA256."""
+    text = next(f for f in FILES if f.name == "local.Dockerfile").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ +\| (sed -E \".+\") \\$", text, re.MULTILINE)
+    (words,) = re.findall(r"^ +\| xargs -r -n (\d+) ", text, re.MULTILINE)
+    assert int(words) % 3 == 0, "address, file, hash"
+    address, file, digest = (
+        "http://mirror.test/f/ffmpeg_7.1.5-0%2bdeb13u1.deb",
+        "ffmpeg_7%3a7.1.5_amd64.deb",
+        "0" * 64,
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], input=f"'{address}' {file} 2001936 SHA256:{digest}\n",
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == f"{address} {file} SHA256:{digest}\n"
+
+
 @each_file
 def test_labels_and_expectation_say_what_the_spec_says(
     file: Path, committed: dict[str, Spec], shipped: Workspace
